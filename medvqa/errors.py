@@ -1,0 +1,74 @@
+"""What can go wrong, as one tree.
+
+MedvqaError
+├── DicomError            a study, file or archive holds no image that can be used
+│   ├── PixelError        one instance's pixel data cannot be decoded or presented
+│   └── LimitError        a file, archive or image is larger than the limits allow
+├── GateError             the gate refuses an image: an answer about it would mean nothing
+├── ModelError            a checkpoint or adapter cannot be loaded, or does not fit its base
+├── QuestionError         the question is empty or too long for the model
+├── RecordError           the audit trail did not take the event, so nothing is shown
+├── SettingsError         a settings file or environment variable holds a bad value
+└── TrainingError         training data are missing or do not fit the record format
+
+Every message is one sentence that names the file, tag or field and the way out, and carries no patient
+attribute. The command line prints it and exits with `exit_code`.
+"""
+
+from typing import ClassVar
+
+
+class MedvqaError(Exception):
+    """Base of every error that medvqa raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class DicomError(MedvqaError):
+    """Raised when a study, file or archive holds no image that can be used."""
+
+    exit_code = 3
+
+
+class PixelError(DicomError):
+    """Raised when one instance's pixel data cannot be decoded or presented."""
+
+
+class LimitError(DicomError):
+    """Raised when a file, archive or image is larger than the limits allow."""
+
+
+class GateError(MedvqaError):
+    """Raised when the gate refuses an image: an answer about it would mean nothing."""
+
+    exit_code = 4
+
+
+class ModelError(MedvqaError):
+    """Raised when a checkpoint or adapter cannot be loaded, or does not fit its base."""
+
+    exit_code = 5
+
+
+class QuestionError(MedvqaError):
+    """Raised when the question is empty or too long for the model."""
+
+    exit_code = 6
+
+
+class RecordError(MedvqaError):
+    """Raised when the audit trail did not take the event; the answer is withheld."""
+
+    exit_code = 7
+
+
+class SettingsError(MedvqaError):
+    """Raised when a settings file or environment variable holds a bad value."""
+
+    exit_code = 8
+
+
+class TrainingError(MedvqaError):
+    """Raised when training data are missing or do not fit the record format."""
+
+    exit_code = 9

@@ -1,0 +1,215 @@
+"""The nouns: frozen records in DICOM's and FHIR's words, with the standard library alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Values: TypeAlias = NDArray[np.float32]
+    """Modality values (Hounsfield units for CT), shape (rows, columns)."""
+    Pixels: TypeAlias = NDArray[np.float32]
+    """Display intensity in [0, 1], shape (rows, columns) or (rows, columns, 3)."""
+
+WindowName: TypeAlias = Literal["file", "lung", "bone", "brain", "soft_tissue"]
+HeatmapMethod: TypeAlias = Literal["attention", "integrated_gradients"]
+Verdict: TypeAlias = Literal["grounded", "fragile", "image_blind", "unsure"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """A named warning: what was noticed, where, and the way out."""
+
+    code: str
+    """Stable name, such as `burned_in_annotation`."""
+    message: str
+    """One sentence for a person, without patient attributes."""
+    tag: str | None = None
+    """The DICOM tag it rests on, such as `(0028,0301)`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """One VOI window of a file (PS3.3 C.11.2.1.2)."""
+
+    center: float
+    width: float
+    function: Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"] = "LINEAR"
+    explanation: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookupTable:
+    """One VOI LUT (PS3.3 C.11.2.1.1): entry i maps the modality value `first_mapped + i`."""
+
+    first_mapped: int
+    bits: int
+    entries: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRef:
+    """Which frame of which instance, and a digest of what it held."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    frame_number: int
+    """From 1, as DICOM counts frames."""
+    pixel_sha256: str
+    """Of the decoded stored pixels of this frame: dtype, shape and little-endian bytes."""
+    file_sha256: str
+    """Of the file's bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One decoded frame before presentation."""
+
+    ref: ImageRef
+    modality: str
+    """Modality (0008,0060), or `unknown`."""
+    photometric_interpretation: str
+    """After decoding: `MONOCHROME1`, `MONOCHROME2` or `RGB`."""
+    values: NDArray[Any]
+    """Modality values as float32 (rows, columns), or RGB as uint8 (rows, columns, 3); read-only."""
+    windows: tuple[Window, ...] = ()
+    voi_lut: LookupTable | None = None
+    padding: tuple[float, float] | None = None
+    """Range of modality values, both ends included, that only pad the image: Pixel Padding Value (0028,0120)."""
+    pixel_spacing_mm: tuple[float, float] | None = None
+    """Between rows, between columns."""
+    orientation: tuple[float, float, float, float, float, float] | None = None
+    """Image Orientation (Patient) (0020,0037)."""
+    position: tuple[float, float, float] | None = None
+    """Image Position (Patient) (0020,0032), in mm."""
+    applied: tuple[Applied, ...] = ()
+    """What decoding did: modality LUT or rescale, colour conversion."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """One transform that pixels went through, with JSON-ready parameters."""
+
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """One frame as it is shown: its rows and columns are those of the DICOM pixel matrix."""
+
+    ref: ImageRef
+    pixels: Pixels
+    """Display intensity in [0, 1], float32, (rows, columns) or (rows, columns, 3); read-only."""
+    modality: str
+    pixel_spacing_mm: tuple[float, float] | None = None
+    orientation: tuple[float, float, float, float, float, float] | None = None
+    position: tuple[float, float, float] | None = None
+    applied: tuple[Applied, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """The images of one study, in geometric order; each is decoded when it is asked for."""
+
+    study_instance_uid: str
+    images: Sequence[Image]
+    """Decoded on access: `len` and the notices need no pixel data."""
+    warnings: tuple[Notice, ...] = ()
+    """From reading and from the gate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelIdentity:
+    """What exactly answered."""
+
+    name: str
+    model_type: str
+    weights_sha256: str
+    tokenizer_sha256: str
+    adapter: str | None
+    adapter_sha256: str | None
+    prompt_version: str
+    parameters: Mapping[str, Any]
+    """Generation parameters, dtype, device, threads."""
+    libraries: Mapping[str, str]
+    """Version of each library that shapes the output."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """One generated token and its natural log-probability under the model."""
+
+    text: str
+    log_probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heatmap:
+    """How much each pixel spoke for the answer, aligned with the image's own pixel matrix."""
+
+    method: HeatmapMethod
+    values: Pixels
+    """In [0, 1] with maximum 1 (or all 0), float32, shape (rows, columns) of the image; read-only."""
+    grid: tuple[int, int]
+    """Rows and columns of image tokens: the map resolves nothing finer."""
+    explained: str
+    """The scalar that the map explains."""
+    convergence_delta: float | None = None
+    """Integrated Gradients: relative completeness error, |sum of attributions - gap| / |gap|."""
+    draw: Callable[[Path], None] = field(repr=False, compare=False)
+    """Writes the map over the image to a PNG file."""
+
+    def save(self, path: str | Path) -> None:
+        """Write the map, drawn over its image, as a PNG file."""
+        self.draw(Path(path))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checks:
+    """What an answer is worth, measured on that answer."""
+
+    confidence: float
+    """Mean probability of the answer's tokens, in [0, 1]."""
+    confidence_calibrated: bool
+    """False: `confidence` orders answers of one model but is no chance of being right."""
+    image_reliance: float
+    """log p(answer | image) - log p(answer | image blanked to its mean grey), in nats: 0 or less means the
+    picture did nothing for this answer."""
+    log_likelihood: float
+    """log p(answer | image, question), in nats."""
+    log_likelihood_blanked: float
+    verdict: Verdict
+    """See `medvqa.checks.verdict` for the thresholds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the model said about one image, with what it is worth and where it is recorded."""
+
+    answer_id: str
+    audit_id: int
+    """Sequence number of the answer's event in the audit trail."""
+    question: str
+    text: str
+    tokens: tuple[Token, ...]
+    image: ImageRef
+    model: ModelIdentity
+    checks: Checks
+    heatmap: Heatmap | None
+    warnings: tuple[Notice, ...]
+    created: datetime
+    seconds: float
+    """From the question to the durable record, heatmap and checks included."""
