@@ -1,0 +1,292 @@
+"""Reading a study: from files, a folder or an archive to images that are decoded when asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import RLock
+from typing import TypeAlias, overload
+
+from medvqa import gate, raster
+from medvqa.dicom.instances import Instance, place_frames, read_instance
+from medvqa.dicom.order import Placement, sort_placements
+from medvqa.dicom.pixels import OpenInstance, decode_frame, open_instance
+from medvqa.dicom.sources import UNREADABLE, Limits, Skipped, Source, find_sources
+from medvqa.errors import DicomError, MedvqaError
+from medvqa.imaging import present
+from medvqa.types import Frame, Image, ImageRef, Notice, Study, WindowName
+
+__all__ = ["Limits", "read_study"]
+
+# How many names a notice or an error spells out before it only counts.
+NAMED_FILES = 3
+NAMED_STUDIES = 5
+
+Skipping: TypeAlias = list[Skipped]
+
+
+def read_study(
+    path: str | Path,
+    *,
+    window: WindowName | None = None,
+    limits: Limits | None = None,
+    study_instance_uid: str | None = None,
+) -> Study:
+    """Read the headers of one study; its images are decoded one by one when they are asked for.
+
+    Args:
+        path: A DICOM, PNG or JPEG file, a folder (searched through, other files skipped with a notice), or a
+            ZIP archive of the same. Nothing is extracted.
+        window: How to show the images; see `medvqa.imaging.present`.
+        limits: How large a study may be; `Limits()` where None.
+        study_instance_uid: Which study to take, where there are several.
+
+    Returns:
+        The study, its images in geometric order (see `medvqa.dicom.order`), with a notice for whatever was
+        skipped, derived or looks odd. Masks, doses and maps are images only where there is nothing else.
+
+    Raises:
+        DicomError: If there is no image, or there are several studies and none was named.
+        LimitError: If the whole is larger than `limits` allows.
+        PixelError: On access to an image whose pixel data are broken.
+    """
+    limits = limits or Limits()
+    path = Path(path)
+    try:
+        sources, skipped = find_sources(path, limits=limits)
+    except OSError as error:
+        raise DicomError(f"{path.name or path} cannot be opened; check that you may read it") from error
+    instances, pictures = _read_all(sources, limits=limits, skipped=skipped)
+    instances = _without_copies(instances, skipped=skipped)
+    if study_instance_uid is not None:
+        instances = [one for one in instances if one.study_instance_uid == study_instance_uid]
+        pictures = [one for one in pictures if one.ref.study_instance_uid == study_instance_uid]
+    instances, pictures = _choose(instances, pictures, skipped=skipped)
+    if not instances and not pictures:
+        raise DicomError(_nothing_found(path, skipped, study_instance_uid))
+    uid = _only_study(path, instances, pictures)
+    images = (
+        _instance_images(instances, window=window, limits=limits)
+        if instances
+        else _picture_images(pictures, window=window, limits=limits)
+    )
+    notices = (*_notice_files(instances, pictures), *summarise_skipped(skipped))
+    return Study(study_instance_uid=uid, images=images, warnings=notices)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Picture:
+    """A PNG or JPEG file, and the reference that its bytes gave it."""
+
+    source: Source
+    ref: ImageRef
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What `_Images` keeps between two accesses: one open file and one image, never more."""
+
+    opened: OpenInstance | None = None
+    index: int = -1
+    image: Image | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Images(Sequence[Image]):
+    """Images that are decoded and presented on access; the last one is kept."""
+
+    length: int
+    load: Callable[[int, _Kept], Frame] = field(repr=False)
+    window: WindowName | None = None
+    kept: _Kept = field(default_factory=_Kept, repr=False)
+    lock: RLock = field(default_factory=RLock, repr=False)
+
+    def __len__(self) -> int:
+        return self.length
+
+    @overload
+    def __getitem__(self, index: int) -> Image: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Image]: ...
+    def __getitem__(self, index: int | slice) -> Image | Sequence[Image]:
+        if isinstance(index, slice):
+            chosen = range(self.length)[index]
+            return _Images(len(chosen), lambda at, kept: self.load(chosen[at], kept), self.window)
+        at = range(self.length)[index]
+        # Viewers ask from several threads, and an open stream has one position.
+        with self.lock:
+            if self.kept.image is None or self.kept.index != at:
+                self.kept.image = None  # let go of the last image before the next one needs its memory
+                self.kept.image = present(self.load(at, self.kept), window=self.window)
+                self.kept.index = at
+            return self.kept.image
+
+
+def _read_all(
+    sources: Iterable[Source], *, limits: Limits, skipped: Skipping
+) -> tuple[list[Instance], list[_Picture]]:
+    instances: list[Instance] = []
+    pictures: list[_Picture] = []
+    for source in sources:
+        found = _read_picture(source, limits=limits) or read_instance(source, limits=limits)
+        if isinstance(found, Skipped):
+            skipped.append(found)
+        elif isinstance(found, Instance):
+            instances.append(found)
+        else:
+            pictures.append(found)
+    return instances, pictures
+
+
+def _read_picture(source: Source, *, limits: Limits) -> _Picture | Skipped | None:
+    """Return None where the file is neither PNG nor JPEG."""
+    try:
+        with source.open(limits=limits) as stream:
+            if not raster.is_raster(stream.read(8)):
+                return None
+            stream.seek(0)
+            return _Picture(source=source, ref=raster.read_raster(stream.read(), name=source.name).ref)
+    except MedvqaError:
+        reason = "is a PNG or JPEG file that is broken or too large"
+    except UNREADABLE:
+        reason = "cannot be read from disk or archive"
+    return Skipped(name=source.name, code="unreadable_file", reason=reason)
+
+
+def _without_copies(instances: Iterable[Instance], *, skipped: Skipping) -> list[Instance]:
+    kept: dict[str, Instance] = {}
+    for instance in instances:
+        if kept.setdefault(instance.sop_instance_uid, instance) is not instance:
+            reason = "is another copy of an instance that was read already"
+            skipped.append(
+                Skipped(name=instance.source.name, code="copy", reason=reason, tag="(0008,0018)"),
+            )
+    return list(kept.values())
+
+
+def _choose(
+    instances: list[Instance], pictures: list[_Picture], *, skipped: Skipping
+) -> tuple[list[Instance], list[_Picture]]:
+    """Take acquired images; failing those, masks, doses and maps; failing those, pictures."""
+    acquired = [instance for instance in instances if not instance.derived]
+    if acquired:
+        for instance in instances:
+            if instance.derived:
+                reason = "is a mask, dose or map, not an acquired image"
+                skipped.append(
+                    Skipped(name=instance.source.name, code="not_an_image", reason=reason, tag="(0008,0016)")
+                )
+        instances = acquired
+    if instances:
+        reason = "is a PNG or JPEG file beside a DICOM study"
+        skipped.extend(
+            Skipped(name=picture.source.name, code="not_dicom", reason=reason) for picture in pictures
+        )
+        pictures = []
+    return instances, pictures
+
+
+def _only_study(path: Path, instances: list[Instance], pictures: list[_Picture]) -> str:
+    found = [one.study_instance_uid for one in instances] + [one.ref.study_instance_uid for one in pictures]
+    uids = sorted(set(found))
+    if len(uids) == 1:
+        return uids[0]
+    if pictures:
+        raise DicomError(
+            f"{path.name} holds {len(uids)} PNG or JPEG files, and nothing says that they belong together;"
+            " pass one of them"
+        )
+    listed = ", ".join(uids[:NAMED_STUDIES]) + (", ..." if len(uids) > NAMED_STUDIES else "")
+    raise DicomError(
+        f"{path.name} holds {len(uids)} studies; pass one study's folder, or one of these as"
+        f" study_instance_uid: {listed}"
+    )
+
+
+def _instance_images(
+    instances: Iterable[Instance], *, window: WindowName | None, limits: Limits
+) -> Sequence[Image]:
+    placements: list[Placement[tuple[Instance, int]]] = []
+    for instance in instances:
+        placements.extend(place_frames(instance))
+    frames = [placement.item for placement in sort_placements(placements)]
+
+    def load(at: int, kept: _Kept) -> Frame:
+        instance, frame_number = frames[at]
+        if kept.opened is None or kept.opened.instance is not instance:
+            if kept.opened is not None:
+                kept.opened.stream.close()
+                kept.opened = None
+            kept.opened = open_instance(instance, limits=limits)
+        return decode_frame(kept.opened, frame_number)
+
+    return _Images(len(frames), load, window)
+
+
+def _picture_images(
+    pictures: Sequence[_Picture], *, window: WindowName | None, limits: Limits
+) -> Sequence[Image]:
+    def load(at: int, _: _Kept) -> Frame:
+        source = pictures[at].source
+        try:
+            with source.open(limits=limits) as stream:
+                return raster.read_raster(stream.read(), name=source.name)
+        except UNREADABLE as error:
+            raise DicomError(f"{source.name} can no longer be read; read the study again") from error
+
+    return _Images(len(pictures), load, window)
+
+
+def _notice_files(instances: Sequence[Instance], pictures: Sequence[_Picture]) -> list[Notice]:
+    """What the gate and the reading found in the files that are used, once a study."""
+    notices: list[Notice] = []
+    if pictures:
+        message = "the image is a PNG or JPEG file without modality, spacing or values; pass the DICOM file"
+        notices.append(Notice(code="no_acquisition_data", message=message, tag="(0008,0060)"))
+    if any(instance.derived for instance in instances):
+        message = "the file holds a mask, dose or map, not an acquired image; ask about the image it belongs to"
+        notices.append(Notice(code="derived_object", message=message, tag="(0008,0016)"))
+    missing = Counter(keyword for instance in instances for keyword in instance.stand_ins)
+    for keyword, count in sorted(missing.items()):
+        message = f"{count} of {len(instances)} files have no {keyword}, and one was derived from their content"
+        notices.append(Notice(code="missing_uid", message=message, tag=_UID_TAGS[keyword]))
+    codes = (code for instance in instances for code in gate.inspect_header(instance.first_frame))
+    return [*notices, *gate.summarise_headers(codes, files=len(instances))]
+
+
+_UID_TAGS = {
+    "StudyInstanceUID": "(0020,000D)",
+    "SeriesInstanceUID": "(0020,000E)",
+    "SOPInstanceUID": "(0008,0018)",
+}
+
+
+def summarise_skipped(skipped: Iterable[Skipped]) -> list[Notice]:
+    """Turn skipped files into one notice a reason, naming a few files and counting the rest."""
+    merged: dict[tuple[str, str, str | None], list[str]] = {}
+    for one in skipped:
+        merged.setdefault((one.code, one.reason, one.tag), []).append(one.name)
+    return [
+        Notice(code=code, message=f"skipped {_list_names(names)}, which {reason}", tag=tag)
+        for (code, reason, tag), names in merged.items()
+    ]
+
+
+def _list_names(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:NAMED_FILES])
+    rest = len(names) - NAMED_FILES
+    return shown if rest <= 0 else f"{shown} and {rest} more"
+
+
+def _nothing_found(path: Path, skipped: Skipping, study_instance_uid: str | None) -> str:
+    name = path.name or str(path)
+    if study_instance_uid is not None:
+        return f"{name} holds no image of study {study_instance_uid}; check study_instance_uid"
+    if not skipped:
+        return f"{name} is empty; pass a DICOM file, a folder or a ZIP archive that holds images"
+    if len(skipped) == 1 and skipped[0].name == name:
+        return f"{name} {skipped[0].reason}; pass a DICOM, PNG or JPEG image"
+    why = "; ".join(notice.message for notice in summarise_skipped(skipped)[:NAMED_FILES])
+    return f"{name} holds no image that can be used: {why}; pass a folder that holds images"
