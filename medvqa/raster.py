@@ -77,7 +77,7 @@ def _decode(data: bytes, *, name: str) -> tuple[NDArray[Any], Applied]:
             if picture.width * picture.height > MAX_PIXELS:
                 raise LimitError(_too_large(name))
             decoding = Applied(
-                name="DecodeRaster",
+                name="decode_raster",
                 parameters={
                     "format": picture.format,
                     "mode": picture.mode,
@@ -121,9 +121,9 @@ def _uid(level: str, file_sha256: str) -> str:
 
 
 def _pixel_sha256(values: NDArray[Any]) -> str:
-    little_endian = values.astype(values.dtype.newbyteorder("<"))
-    header = f"{little_endian.dtype.str} {values.shape}".encode()
-    return hashlib.sha256(header + little_endian.tobytes()).hexdigest()
+    """Digest as `medvqa.dicom.pixels.digest_pixels` does, so that equal pixels are equal across formats."""
+    little = values.astype(values.dtype.newbyteorder("<"), copy=False)
+    return hashlib.sha256(f"{little.dtype.str} {little.shape}".encode() + little.tobytes()).hexdigest()
 
 
 def _read_only(values: NDArray[Any]) -> NDArray[Any]:

@@ -48,11 +48,11 @@ def pixels(values: Any, **options: Any) -> NDArray[np.float32]:
 
 def rebuild(applied: Applied, source: Frame) -> Any:
     parameters = dict(applied.parameters)
-    if applied.name == "VoiLut":
+    if applied.name == "voi_lut":
         assert source.voi_lut is not None
         parameters = {k: v for k, v in parameters.items() if k in ("first_mapped", "bits")}
         parameters["entries"] = source.voi_lut.entries
-    return getattr(transforms, applied.name)(**parameters)
+    return getattr(transforms, applied.name.title().replace("_", ""))(**parameters)
 
 
 def replay(image: Image, source: Frame) -> NDArray[np.float32]:
@@ -273,7 +273,7 @@ class TestEveryImage:
         np.testing.assert_array_equal(replay(image, source), image.pixels)
 
     def test_carries_geometry_and_what_decoding_did(self) -> None:
-        rescale = Applied(name="Rescale", parameters={"slope": 1.0, "intercept": -1024.0})
+        rescale = Applied(name="rescale", parameters={"slope": 1.0, "intercept": -1024.0})
         source = frame(
             [[0, 1]],
             applied=(rescale,),
@@ -282,7 +282,7 @@ class TestEveryImage:
             position=(1, 2, 3),
         )
         image = imaging.present(source)
-        assert [step.name for step in image.applied] == ["Rescale", "VoiWindow", "FillBlack"]
+        assert [step.name for step in image.applied] == ["rescale", "voi_window", "fill_black"]
         assert (image.ref, image.pixel_spacing_mm, image.orientation, image.position) == (
             source.ref,
             source.pixel_spacing_mm,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydicom.uid import UID
 
 from medvqa import imaging, raster
+from medvqa.dicom.pixels import digest_pixels
 from medvqa.errors import LimitError, MedvqaError, PixelError
 
 GREY = np.arange(3 * 5, dtype=np.uint8).reshape(3, 5) * 17
@@ -121,6 +122,11 @@ class TestIdentity:
         first, second = (raster.read_raster(data, name="a.png").ref for data in (small, large))
         assert first.pixel_sha256 == second.pixel_sha256
         assert first.file_sha256 != second.file_sha256
+
+    @pytest.mark.parametrize("stored", [GREY, COLOUR, GREY.astype(np.uint16) * 257])
+    def test_pixel_digest_is_that_of_dicom(self, stored: np.ndarray) -> None:
+        frame = raster.read_raster(encoded(stored), name="a.png")
+        assert frame.ref.pixel_sha256 == digest_pixels(stored)
 
     def test_carries_no_acquisition_data(self) -> None:
         frame = raster.read_raster(encoded(GREY), name="a.png")

@@ -7,6 +7,7 @@ Every field is a number or a word, so that a transform is told in JSON and built
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -108,13 +109,14 @@ class FillBlack(Transform):
 
 
 def record(step: Any) -> Applied:
-    """Return the name and the JSON-ready parameters of one of the transforms above."""
+    """Return the name (`voi_window` for `VoiWindow`) and JSON-ready parameters of a transform above."""
     parameters = {field.name: getattr(step, field.name) for field in fields(step)}
     if isinstance(step, VoiLut):
         # The table stays in the file: 65,536 numbers in the record of every answer help nobody.
         table = np.asarray(step.entries, "<u4").tobytes()
         parameters |= {"entries": len(step.entries), "entries_sha256": hashlib.sha256(table).hexdigest()}
-    return Applied(name=type(step).__name__, parameters=parameters)
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(step).__name__).lower()
+    return Applied(name=name, parameters=parameters)
 
 
 def _ramp(values: NDArray[Any], *, low: float, high: float) -> Pixels:
