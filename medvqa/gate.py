@@ -65,7 +65,9 @@ _HEADER: Mapping[str, _Finding] = MappingProxyType(
             "have pixels that are not square, so shapes look stretched to the model; read sizes with care",
             "(0028,0034)",
         ),
-        "missing_modality": _Finding("do not say which modality they are; check that the model suits them", "(0008,0060)"),
+        "missing_modality": _Finding(
+            "do not say which modality they are; check that the model suits them", "(0008,0060)"
+        ),
         "color_map_ignored": _Finding(
             "carry a supplemental color map, which is not drawn; look at it in your own viewer",
             "(0008,9205)",
@@ -146,7 +148,9 @@ def check_image(image: Image, *, modalities: frozenset[str]) -> tuple[Notice, ..
     notices = [*_check_size(rows, columns, aspect), *_check_contrast(flat)]
     if modalities and image.modality not in modalities:
         known = ", ".join(sorted(modalities))
-        message = f"the model was not made for modality {image.modality} but for {known}; use a model that was"
+        message = (
+            f"the model was not made for modality {image.modality} but for {known}; use a model that was"
+        )
         notices.append(Notice(code="unsupported_modality", message=message, tag="(0008,0060)"))
     return tuple(notices)
 

@@ -13,8 +13,8 @@ from medvqa import gate, raster
 from medvqa.dicom.instances import Instance, place_frames, read_instance
 from medvqa.dicom.order import Placement, sort_placements
 from medvqa.dicom.pixels import OpenInstance, decode_frame, open_instance
-from medvqa.dicom.sources import UNREADABLE, Limits, Skipped, Source, find_sources
-from medvqa.errors import DicomError, MedvqaError
+from medvqa.dicom.sources import DEFAULT_LIMITS, UNREADABLE, Limits, Skipped, Source, find_sources
+from medvqa.errors import DicomError, LimitError
 from medvqa.imaging import present
 from medvqa.types import Frame, Image, ImageRef, Notice, Study, WindowName
 
@@ -31,7 +31,7 @@ def read_study(
     path: str | Path,
     *,
     window: WindowName | None = None,
-    limits: Limits | None = None,
+    limits: Limits = DEFAULT_LIMITS,
     study_instance_uid: str | None = None,
 ) -> Study:
     """Read the headers of one study; its images are decoded one by one when they are asked for.
@@ -40,7 +40,7 @@ def read_study(
         path: A DICOM, PNG or JPEG file, a folder (searched through, other files skipped with a notice), or a
             ZIP archive of the same. Nothing is extracted.
         window: How to show the images; see `medvqa.imaging.present`.
-        limits: How large a study may be; `Limits()` where None.
+        limits: How large a study may be.
         study_instance_uid: Which study to take, where there are several.
 
     Returns:
@@ -52,7 +52,6 @@ def read_study(
         LimitError: If the whole is larger than `limits` allows.
         PixelError: On access to an image whose pixel data are broken.
     """
-    limits = limits or Limits()
     path = Path(path)
     try:
         sources, skipped = find_sources(path, limits=limits)
@@ -130,7 +129,7 @@ def _read_all(
     instances: list[Instance] = []
     pictures: list[_Picture] = []
     for source in sources:
-        found = _read_picture(source, limits=limits) or read_instance(source, limits=limits)
+        found = _read_file(source, limits=limits)
         if isinstance(found, Skipped):
             skipped.append(found)
         elif isinstance(found, Instance):
@@ -140,19 +139,20 @@ def _read_all(
     return instances, pictures
 
 
-def _read_picture(source: Source, *, limits: Limits) -> _Picture | Skipped | None:
-    """Return None where the file is neither PNG nor JPEG."""
+def _read_file(source: Source, *, limits: Limits) -> Instance | _Picture | Skipped:
     try:
         with source.open(limits=limits) as stream:
-            if not raster.is_raster(stream.read(8)):
-                return None
+            is_picture = raster.is_raster(stream.read(8))
             stream.seek(0)
+            if not is_picture:
+                return read_instance(source, stream, limits=limits)
             return _Picture(source=source, ref=raster.read_raster(stream.read(), name=source.name).ref)
-    except MedvqaError:
-        reason = "is a PNG or JPEG file that is broken or too large"
+    except LimitError:
+        return Skipped(name=source.name, code="over_limit", reason="unfolds to more than the limits allow")
+    except DicomError:
+        return Skipped(name=source.name, code="broken_file", reason="is a PNG or JPEG file that is broken")
     except UNREADABLE:
-        reason = "cannot be read from disk or archive"
-    return Skipped(name=source.name, code="unreadable_file", reason=reason)
+        return Skipped(name=source.name, code="unreadable_file", reason="cannot be read from disk or archive")
 
 
 def _without_copies(instances: Iterable[Instance], *, skipped: Skipping) -> list[Instance]:
@@ -216,9 +216,7 @@ def _instance_images(
     def load(at: int, kept: _Kept) -> Frame:
         instance, frame_number = frames[at]
         if kept.opened is None or kept.opened.instance is not instance:
-            if kept.opened is not None:
-                kept.opened.stream.close()
-                kept.opened = None
+            kept.opened = None  # let go of the last file before the next one needs its memory
             kept.opened = open_instance(instance, limits=limits)
         return decode_frame(kept.opened, frame_number)
 
@@ -246,11 +244,15 @@ def _notice_files(instances: Sequence[Instance], pictures: Sequence[_Picture]) -
         message = "the image is a PNG or JPEG file without modality, spacing or values; pass the DICOM file"
         notices.append(Notice(code="no_acquisition_data", message=message, tag="(0008,0060)"))
     if any(instance.derived for instance in instances):
-        message = "the file holds a mask, dose or map, not an acquired image; ask about the image it belongs to"
+        message = (
+            "the file holds a mask, dose or map, not an acquired image; ask about the image it belongs to"
+        )
         notices.append(Notice(code="derived_object", message=message, tag="(0008,0016)"))
     missing = Counter(keyword for instance in instances for keyword in instance.stand_ins)
     for keyword, count in sorted(missing.items()):
-        message = f"{count} of {len(instances)} files have no {keyword}, and one was derived from their content"
+        message = (
+            f"{count} of {len(instances)} files have no {keyword}, and one was derived from their content"
+        )
         notices.append(Notice(code="missing_uid", message=message, tag=_UID_TAGS[keyword]))
     codes = (code for instance in instances for code in gate.inspect_header(instance.first_frame))
     return [*notices, *gate.summarise_headers(codes, files=len(instances))]

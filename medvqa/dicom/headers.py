@@ -15,27 +15,33 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 from medvqa.dicom.luts import read_lookup_table
 from medvqa.types import LookupTable, Window
 
-_KEYWORDS = """
-SpecificCharacterSet SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID Modality
-SeriesNumber InstanceNumber ImagePositionPatient ImageOrientationPatient
-SamplesPerPixel PhotometricInterpretation PlanarConfiguration NumberOfFrames Rows Columns
-BitsAllocated BitsStored HighBit PixelRepresentation PixelSpacing PixelAspectRatio
-SmallestImagePixelValue LargestImagePixelValue PixelPaddingValue PixelPaddingRangeLimit
-WindowCenter WindowWidth WindowCenterWidthExplanation VOILUTFunction VOILUTSequence
-RescaleIntercept RescaleSlope RescaleType ModalityLUTSequence PixelPresentation
-RedPaletteColorLookupTableDescriptor GreenPaletteColorLookupTableDescriptor
-BluePaletteColorLookupTableDescriptor RedPaletteColorLookupTableData GreenPaletteColorLookupTableData
-BluePaletteColorLookupTableData SegmentedRedPaletteColorLookupTableData
-SegmentedGreenPaletteColorLookupTableData SegmentedBluePaletteColorLookupTableData
-BurnedInAnnotation LossyImageCompression
-SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence
-ExtendedOffsetTable ExtendedOffsetTableLengths
-""".split()
+# fmt: off
+_KEYWORDS = (
+    "SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID",
+    "Modality", "SeriesNumber", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient",
+    "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns",
+    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelSpacing", "PixelAspectRatio",
+    "PixelPaddingValue", "PixelPaddingRangeLimit", "WindowCenter", "WindowWidth",
+    "WindowCenterWidthExplanation", "VOILUTFunction", "VOILUTSequence",
+    "RescaleIntercept", "RescaleSlope", "ModalityLUTSequence", "PixelPresentation",
+    "RedPaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData",
+    "GreenPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableData",
+    "BluePaletteColorLookupTableDescriptor", "BluePaletteColorLookupTableData",
+    "SegmentedRedPaletteColorLookupTableData", "SegmentedGreenPaletteColorLookupTableData",
+    "SegmentedBluePaletteColorLookupTableData", "BurnedInAnnotation", "LossyImageCompression",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
+)
+# fmt: on
 _OVERLAY_ROWS = [0x6000_0010 + 0x2_0000 * group for group in range(16)]
 # No patient attribute is on the list, so none is ever in memory, let alone in a message.
 TAGS: list[BaseTag | int] = [*(tag_for_keyword(keyword) or 0 for keyword in _KEYWORDS), *_OVERLAY_ROWS]
 
-_PIXEL_KEYWORDS = {0x7FE0_0008: "FloatPixelData", 0x7FE0_0009: "DoubleFloatPixelData", 0x7FE0_0010: "PixelData"}
+_PIXEL_KEYWORDS = {
+    0x7FE0_0008: "FloatPixelData",
+    0x7FE0_0009: "DoubleFloatPixelData",
+    0x7FE0_0010: "PixelData",
+}
 # The functional group macros that a frame's values, place or window may rest on: PS3.3 C.7.6.16.2.
 _MACROS = (
     "PixelMeasuresSequence",
@@ -94,11 +100,13 @@ def read_header(stream: BinaryIO) -> Header:
     stated = dataset.file_meta.get("TransferSyntaxUID")
     plain = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
     tag, vr = pixel[0] if pixel else (None, None)
+    # Some files are written implicitly whatever their transfer syntax says; the element's own VR shows it.
+    value_starts = 8 if vr is None else 12
     return Header(
         dataset=dataset,
         transfer_syntax=UID(stated) if stated else plain if little else ExplicitVRBigEndian,
         pixel_keyword=None if tag is None else _PIXEL_KEYWORDS[tag],
-        pixel_offset=stream.tell() + (8 if implicit else 12),
+        pixel_offset=stream.tell() + value_starts,
         pixel_vr=vr,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 from pydicom.dataset import Dataset
 from pydicom.pixels import get_decoder
@@ -20,8 +20,7 @@ from medvqa.dicom.headers import (
     read_numbers,
 )
 from medvqa.dicom.order import Orientation, Placement, Vector
-from medvqa.dicom.sources import UNREADABLE, Limits, Skipped, Source
-from medvqa.errors import LimitError
+from medvqa.dicom.sources import Limits, Skipped, Source
 
 # They hold pixel data, but no picture of a patient: masks, dose, and maps computed from other images.
 _LABEL_MAP_SEGMENTATION_STORAGE = UID("1.2.840.10008.5.1.4.1.1.66.7")  # newer than pydicom's dictionary
@@ -50,28 +49,23 @@ class Instance:
     """Attributes of frame 1, without pixel data: what the gate looks at while the study is read."""
 
 
-def read_instance(source: Source, *, limits: Limits) -> Instance | Skipped:
+def read_instance(source: Source, stream: BinaryIO, *, limits: Limits) -> Instance | Skipped:
     """Read one header and say what the file is to its study.
 
     Args:
         source: The file.
+        stream: Opened from it, at its start.
         limits: On rows, columns and frames.
 
     Returns:
         The image, or why the file is none. Nothing in a file makes this raise.
     """
+    if not may_be_dicom(stream):
+        return Skipped(name=source.name, code="not_dicom", reason="is not a DICOM file")
     try:
-        with source.open(limits=limits) as stream:
-            if not may_be_dicom(stream):
-                return Skipped(name=source.name, code="not_dicom", reason="is not a DICOM file")
-            header = read_header(stream)
+        header = read_header(stream)
         problem = _find_problem(header, name=source.name, limits=limits)
         return problem or _describe(header, source)
-    except LimitError:
-        reason = f"inflates to more than {limits.file_bytes:,} bytes (Limits.file_bytes)"
-        return Skipped(name=source.name, code="over_limit", reason=reason)
-    except UNREADABLE:
-        return Skipped(name=source.name, code="unreadable_file", reason="cannot be read from disk or archive")
     except Exception:  # pydicom's parser raises whatever a broken file makes of it
         return Skipped(name=source.name, code="broken_file", reason="is DICOM whose header cannot be parsed")
 
@@ -116,10 +110,7 @@ def _find_problem(header: Header, *, name: str, limits: Limits) -> Skipped | Non
     dataset = header.dataset
     rows, columns = read_integer(dataset, "Rows"), read_integer(dataset, "Columns")
     if header.pixel_keyword is None and not rows:
-        kind = _class_name(dataset)
-        if kind is None and len(dataset) == 0:
-            return Skipped(name=name, code="not_dicom", reason="is not a DICOM file")
-        return Skipped(name=name, code="not_an_image", reason=f"is no image ({kind or 'no SOP Class'})")
+        return Skipped(name=name, code="not_an_image", reason=f"holds no image ({_class_name(header)})")
     if header.pixel_keyword is None:
         return Skipped(name=name, code="broken_file", reason="has no pixel data", tag="(7FE0,0010)")
     if not rows or not columns:
@@ -127,7 +118,11 @@ def _find_problem(header: Header, *, name: str, limits: Limits) -> Skipped | Non
     frames = count_frames(dataset)
     if frames is None:
         return Skipped(name=name, code="broken_file", reason="states no valid frames", tag="(0028,0008)")
-    if rows * columns > limits.frame_pixels or frames > limits.frames or rows * columns * frames > limits.pixels:
+    if (
+        rows * columns > limits.frame_pixels
+        or frames > limits.frames
+        or rows * columns * frames > limits.pixels
+    ):
         reason = f"has {rows} x {columns} pixels in {frames} frames, more than Limits allows"
         return Skipped(name=name, code="over_limit", reason=reason, tag="(0028,0010)")
     return _decoder_problem(header, name=name)
@@ -146,13 +141,11 @@ def _decoder_problem(header: Header, *, name: str) -> Skipped | None:
     return None
 
 
-def _class_name(dataset: Dataset) -> str | None:
+def _class_name(header: Header) -> str:
     """Name of the SOP class as the Standard has it, never a value that the file made up."""
-    stated: Any = dataset.get("SOPClassUID")
-    if not stated:
-        return None
-    uid = UID(str(stated))
-    return uid.name if uid.name != str(uid) else "an unknown SOP Class"
+    stated: Any = header.dataset.get("SOPClassUID") or header.dataset.file_meta.get("MediaStorageSOPClassUID")
+    uid = UID(str(stated or ""))
+    return uid.name if uid.name != str(uid) else "no SOP Class that is known"
 
 
 def _describe(header: Header, source: Source) -> Instance:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -34,11 +35,12 @@ _UNDONE_BY_DECODER = frozenset({"YBR_RCT", "YBR_ICT"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenInstance:
-    """An instance whose stream is open, so that its frames can be decoded one after the other."""
+    """An instance whose header is at hand, so that its frames can be decoded one after the other."""
 
     instance: Instance
     header: Header
-    stream: BinaryIO
+    content: bytes | None
+    """Of a file that lies in an archive or was deflated; a plain file is read from where it lies."""
     file_sha256: str
 
 
@@ -51,13 +53,14 @@ def open_instance(instance: Instance, *, limits: Limits) -> OpenInstance:
     source = instance.source
     try:
         digest = source.sha256()
-        stream = source.open(limits=limits)
-        header = read_header(stream)
+        with source.open(limits=limits) as stream:
+            header = read_header(stream)
+            content = stream.getvalue() if isinstance(stream, BytesIO) else None
     except (*UNREADABLE, ValueError, KeyError, AttributeError) as error:
         raise PixelError(f"{source.name} can no longer be read; read the study again") from error
     if header.pixel_keyword is None:
         raise PixelError(f"{source.name} has lost its pixel data (7FE0,0010); read the study again")
-    return OpenInstance(instance=instance, header=header, stream=stream, file_sha256=digest)
+    return OpenInstance(instance=instance, header=header, content=content, file_sha256=digest)
 
 
 def decode_frame(opened: OpenInstance, frame_number: int) -> Frame:
@@ -88,9 +91,12 @@ def decode_frame(opened: OpenInstance, frame_number: int) -> Frame:
             values, applied = to_modality_values(stored, flat)
             photometric = "MONOCHROME1" if photometric == "MONOCHROME1" else "MONOCHROME2"
     except Exception as error:  # decoders raise whatever a broken stream makes of them
+        compressed = header.transfer_syntax.is_compressed
+        cause = "damaged, or encoded as no decoder here can read" if compressed else "damaged or incomplete"
+        way_out = "without compression" if compressed else "from where it came"
         raise PixelError(
-            f"the pixel data of {name} cannot be decoded (frame {frame_number},"
-            f" {header.transfer_syntax.name}): they are damaged or incomplete; export the file again"
+            f"the pixel data (7FE0,0010) of {name} cannot be decoded (frame {frame_number},"
+            f" {header.transfer_syntax.name}): they are {cause}; export the file again {way_out}"
         ) from error
     values.setflags(write=False)
     position, orientation = read_place(flat, frames=len(instance.places))
@@ -175,9 +181,11 @@ def _decode_stored(opened: OpenInstance, frame_number: int) -> tuple[NDArray[Any
         pixel_keyword=header.pixel_keyword,
         **({"pixel_vr": header.pixel_vr} if header.pixel_vr else {}),
     )
-    opened.stream.seek(header.pixel_offset)
     decoder = get_decoder(header.transfer_syntax)
-    stored, properties = decoder.as_array(opened.stream, index=frame_number - 1, raw=True, **options)
+    content = opened.content
+    with opened.instance.source.path.open("rb") if content is None else BytesIO(content) as stream:
+        stream.seek(header.pixel_offset)
+        stored, properties = decoder.as_array(stream, index=frame_number - 1, raw=True, **options)
     photometric = str(properties["photometric_interpretation"])
     return stored, "RGB" if photometric in _UNDONE_BY_DECODER else photometric
 

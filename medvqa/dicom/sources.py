@@ -7,6 +7,7 @@ hostile, names no path on this machine.
 from __future__ import annotations
 
 import hashlib
+import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -21,7 +22,8 @@ from medvqa.errors import DicomError, LimitError
 
 # Below this much content a high ratio is a blank image, not a bomb.
 ZIP_RATIO_FLOOR_BYTES = 16 << 20
-UNREADABLE = (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+# What opening or reading bytes may raise; RuntimeError is how `zipfile` asks for a password.
+UNREADABLE = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,9 @@ class Limits:
     """Frames of one instance."""
     pixels: int = 1 << 34
     """Rows x columns x frames of one instance."""
+
+
+DEFAULT_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
