@@ -38,8 +38,8 @@ TRIGGERS = {
         "BEGIN SELECT RAISE(ABORT, 'event sequence must continue without gaps'); END"
     ),
     "event_chained": (
-        "CREATE TRIGGER event_chained BEFORE INSERT ON event WHEN NEW.previous_hash IS NOT COALESCE("
-        f"(SELECT hash FROM event ORDER BY sequence DESC LIMIT 1), '{GENESIS}') "  # noqa: S608
+        "CREATE TRIGGER event_chained BEFORE INSERT ON event WHEN NEW.sequence > 1 "
+        "AND NEW.previous_hash IS NOT (SELECT hash FROM event WHERE sequence = NEW.sequence - 1) "
         "BEGIN SELECT RAISE(ABORT, 'event must continue the hash chain'); END"
     ),
 }

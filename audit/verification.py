@@ -73,11 +73,13 @@ def _check_row(row: Row, following: Row | None, walk: _Walk) -> Iterator[Problem
     walk.next_sequence = row.sequence + 1
     if content is None:
         yield _problem("malformed", row.sequence, "body", "has a body that no trail records")
-    else:
+    found = list(_check_hashes(row, following, walk, body_malformed=content is None))
+    yield from found
+    # A body that does not fit its hash says nothing about the columns beside it.
+    if content is not None and not any(problem.field in ("body", None) for problem in found):
         for name in COLUMNS:
             if getattr(row, name) != content[name]:
                 yield _problem("altered", row.sequence, name, f"has another {name} than was recorded")
-    yield from _check_hashes(row, following, walk, body_malformed=content is None)
 
 
 def _check_hashes(row: Row, following: Row | None, walk: _Walk, *, body_malformed: bool) -> Iterator[Problem]:

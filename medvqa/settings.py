@@ -1,0 +1,127 @@
+"""Settings: one frozen record from flags, MEDVQA_* variables and medvqa.toml, in that order."""
+
+import getpass
+import os
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from medvqa.errors import SettingsError
+
+DEFAULT_FILE = "medvqa.toml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the command line and the screens need to know; each field is a key of medvqa.toml."""
+
+    audit_url: str
+    """SQLAlchemy URL of the audit trail. By default a file of this user, see `default_audit_url`."""
+    agent: str
+    """Who asks: recorded with every event. By default the login name of the operating system."""
+    model: str | None = None
+    """Folder or name of the model; None for the one that is shipped."""
+    adapter: str | None = None
+    """Folder of a LoRA adapter."""
+    device: str = "cpu"
+    """`cpu`, `cuda`, `cuda:0` and so on, or `mps`."""
+    threads: int | None = None
+    """Processor threads of the model, from 1; None leaves it to the library."""
+
+
+_KEYS = tuple(field.name for field in fields(Settings))
+
+
+def load_settings(**flags: str | int | None) -> Settings:
+    """Read the settings: a flag wins over the environment, the environment over the file.
+
+    The file is medvqa.toml in the working directory, or the one that MEDVQA_CONFIG names. The environment
+    holds MEDVQA_AUDIT_URL, MEDVQA_AGENT and so on; an empty variable counts as not set.
+
+    Args:
+        flags: Values given on the command line, by key; None counts as not given. `audit_url` may also be
+            the path of an SQLite file, here as in the file and the environment.
+
+    Raises:
+        SettingsError: If the file cannot be read, or a key is unknown or holds a bad value.
+    """
+    given: dict[str, Any] = {}
+    for key, value, place in (*_from_file(), *_from_environment(), *_from_flags(flags)):
+        given[key] = _check(key, value, place)
+    given.setdefault("audit_url", default_audit_url())
+    if "agent" not in given:
+        given["agent"] = _login_name()
+    return Settings(**given)
+
+
+def default_audit_url() -> str:
+    """The audit trail of this user, in the folder where the operating system keeps application data."""
+    return _sqlite_url(platformdirs.user_data_path("medvqa") / "audit.sqlite")
+
+
+def _from_file() -> Iterator[tuple[str, Any, str]]:
+    named = os.environ.get("MEDVQA_CONFIG")
+    file = Path(named or DEFAULT_FILE)
+    if not named and not file.exists():
+        return
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(
+            f"settings file {file} cannot be read: {error.strerror}; correct MEDVQA_CONFIG or the file"
+        ) from error
+    except ValueError as error:  # tomllib's and the decoder's
+        raise SettingsError(f"settings file {file} is not valid TOML: {error}; correct it") from error
+    for key, value in values.items():
+        yield key, value, f"key {key!r} in {file}"
+
+
+def _from_environment() -> Iterator[tuple[str, Any, str]]:
+    for key in _KEYS:
+        name = f"MEDVQA_{key.upper()}"
+        if value := os.environ.get(name):
+            yield key, _number(value) if key == "threads" else value, f"environment variable {name}"
+
+
+def _from_flags(flags: dict[str, str | int | None]) -> Iterator[tuple[str, Any, str]]:
+    for key, value in flags.items():
+        if value is not None:
+            yield key, value, f"option {key!r}"
+
+
+def _check(key: str, value: Any, place: str) -> str | int:
+    if key not in _KEYS:
+        raise SettingsError(f"{place} is unknown; the keys are {', '.join(_KEYS)}")
+    if key == "threads":
+        if type(value) is not int or value < 1:
+            raise SettingsError(f"{place} must be a whole number from 1, got {value!r}")
+        return value
+    if not isinstance(value, str) or not value.strip():
+        raise SettingsError(f"{place} must be text and not empty, got {value!r}")
+    if key == "device" and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", value):
+        raise SettingsError(f"{place} must be cpu, cuda, cuda:0 and so on, or mps, got {value!r}")
+    if key == "audit_url" and "://" not in value:
+        return _sqlite_url(Path(value))
+    return value
+
+
+def _sqlite_url(path: Path) -> str:
+    return f"sqlite:///{path.expanduser().absolute()}"
+
+
+def _number(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
+def _login_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:
+        raise SettingsError(
+            "this user has no login name to record; set MEDVQA_AGENT or the key agent"
+        ) from error
