@@ -53,7 +53,7 @@ _HEADER: Mapping[str, _Finding] = MappingProxyType(
             "(0028,1053)",
         ),
         "bad_window": _Finding(
-            "state a window of no width, which was ignored; check the brightness on screen, or choose a window",
+            "state a window of no width, which was ignored; check the brightness on screen or choose a window",
             "(0028,1051)",
         ),
         "overlay_ignored": _Finding(
@@ -148,9 +148,7 @@ def check_image(image: Image, *, modalities: frozenset[str]) -> tuple[Notice, ..
     notices = [*_check_size(rows, columns, aspect), *_check_contrast(flat)]
     if modalities and image.modality not in modalities:
         known = ", ".join(sorted(modalities))
-        message = (
-            f"the model was not made for modality {image.modality} but for {known}; use a model that was"
-        )
+        message = f"the model was made for {known}, not for modality {image.modality}; use a model that was"
         notices.append(Notice(code="unsupported_modality", message=message, tag="(0008,0060)"))
     return tuple(notices)
 

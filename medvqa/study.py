@@ -244,15 +244,11 @@ def _notice_files(instances: Sequence[Instance], pictures: Sequence[_Picture]) -
         message = "the image is a PNG or JPEG file without modality, spacing or values; pass the DICOM file"
         notices.append(Notice(code="no_acquisition_data", message=message, tag="(0008,0060)"))
     if any(instance.derived for instance in instances):
-        message = (
-            "the file holds a mask, dose or map, not an acquired image; ask about the image it belongs to"
-        )
+        message = "the file holds a mask, dose or map, not an acquired image; pass the image it belongs to"
         notices.append(Notice(code="derived_object", message=message, tag="(0008,0016)"))
     missing = Counter(keyword for instance in instances for keyword in instance.stand_ins)
     for keyword, count in sorted(missing.items()):
-        message = (
-            f"{count} of {len(instances)} files have no {keyword}, and one was derived from their content"
-        )
+        message = f"{count} of {len(instances)} files have no {keyword}; one was derived from their content"
         notices.append(Notice(code="missing_uid", message=message, tag=_UID_TAGS[keyword]))
     codes = (code for instance in instances for code in gate.inspect_header(instance.first_frame))
     return [*notices, *gate.summarise_headers(codes, files=len(instances))]

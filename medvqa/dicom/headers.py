@@ -19,7 +19,8 @@ from medvqa.types import LookupTable, Window
 _KEYWORDS = (
     "SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID",
     "Modality", "SeriesNumber", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient",
-    "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns",
+    "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames",
+    "Rows", "Columns",
     "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelSpacing", "PixelAspectRatio",
     "PixelPaddingValue", "PixelPaddingRangeLimit", "WindowCenter", "WindowWidth",
     "WindowCenterWidthExplanation", "VOILUTFunction", "VOILUTSequence",

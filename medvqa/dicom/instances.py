@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 from pydicom.dataset import Dataset
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, ParametricMapStorage, RTDoseStorage, SegmentationStorage
 
 from medvqa.dicom.headers import (
@@ -118,11 +118,8 @@ def _find_problem(header: Header, *, name: str, limits: Limits) -> Skipped | Non
     frames = count_frames(dataset)
     if frames is None:
         return Skipped(name=name, code="broken_file", reason="states no valid frames", tag="(0028,0008)")
-    if (
-        rows * columns > limits.frame_pixels
-        or frames > limits.frames
-        or rows * columns * frames > limits.pixels
-    ):
+    pixels = rows * columns
+    if pixels > limits.frame_pixels or frames > limits.frames or pixels * frames > limits.pixels:
         reason = f"has {rows} x {columns} pixels in {frames} frames, more than Limits allows"
         return Skipped(name=name, code="over_limit", reason=reason, tag="(0028,0010)")
     return _decoder_problem(header, name=name)
@@ -175,7 +172,7 @@ def _describe(header: Header, source: Source) -> Instance:
 
 
 def _with_stand_ins(uids: dict[str, str], source: Source) -> tuple[str, str, str]:
-    """Fill in missing UIDs: the same file always gets the same ones, and slices that share a UID stay together."""
+    """Fill in missing UIDs: always the same for the same file, and for slices that share the UID above."""
     study, series, sop = uids.values()
     if study and series and sop:
         return study, series, sop

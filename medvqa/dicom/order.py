@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeAlias, TypeVar
 
 import numpy as np
@@ -62,19 +63,21 @@ def _sort_series(members: list[Placement[T]]) -> list[Placement[T]]:
     stacks: list[tuple[np.ndarray | None, list[Placement[T]]]] = []
     for member in members:
         normal = _normal(member)
-        for axis, stack in stacks:
-            if normal is None and axis is None:
-                break
-            if normal is not None and axis is not None and float(normal @ axis) >= PARALLEL_COSINE:
-                break
+        parallel = next((stack for axis, stack in stacks if _are_parallel(normal, axis)), None)
+        if parallel is None:
+            stacks.append((normal, [member]))
         else:
-            stack = []
-            stacks.append((normal, stack))
-        stack.append(member)
+            parallel.append(member)
     for axis, stack in stacks:
         if axis is not None:
-            stack.sort(key=lambda member: _place(member, axis))
+            stack.sort(key=partial(_place, axis=axis))
     return [member for _, stack in stacks for member in stack]
+
+
+def _are_parallel(normal: np.ndarray | None, axis: np.ndarray | None) -> bool:
+    if normal is None or axis is None:
+        return normal is axis
+    return float(normal @ axis) >= PARALLEL_COSINE
 
 
 def _normal(placement: Placement[T]) -> np.ndarray | None:
@@ -87,5 +90,5 @@ def _normal(placement: Placement[T]) -> np.ndarray | None:
     return normal / length if length > 0.5 else None
 
 
-def _place(placement: Placement[T], axis: np.ndarray) -> int:
+def _place(placement: Placement[T], *, axis: np.ndarray) -> int:
     return round(float(np.dot(np.asarray(placement.position), axis)) / PLACE_MM)
