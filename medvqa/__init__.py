@@ -1,0 +1,86 @@
+"""Ask questions about medical images, and check the answers.
+
+    import medvqa
+
+    study = medvqa.read_study("scan.dcm")
+    answer = medvqa.Assistant().ask(study, "Is there a lesion?", heatmap="attention")
+    print(answer.text, answer.checks.verdict)
+
+Research software: not a medical device, not for diagnosis.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from medvqa.errors import (
+    DicomError,
+    GateError,
+    LimitError,
+    MedvqaError,
+    ModelError,
+    PixelError,
+    QuestionError,
+    RecordError,
+    SettingsError,
+    TrainingError,
+)
+from medvqa.types import (
+    Answer,
+    Checks,
+    Heatmap,
+    Image,
+    ImageRef,
+    ModelIdentity,
+    Notice,
+    Study,
+    Token,
+)
+
+if TYPE_CHECKING:
+    from medvqa.assistant import Assistant
+    from medvqa.models import load_model
+    from medvqa.study import Limits, read_study
+
+# Nouns and errors cost nothing; these bring PyTorch, MONAI and SQLAlchemy, and are loaded on use.
+_HOMES = {
+    "Assistant": "medvqa.assistant",
+    "Limits": "medvqa.study",
+    "load_model": "medvqa.models",
+    "read_study": "medvqa.study",
+}
+
+__all__ = [
+    "Answer",
+    "Assistant",
+    "Checks",
+    "DicomError",
+    "GateError",
+    "Heatmap",
+    "Image",
+    "ImageRef",
+    "LimitError",
+    "Limits",
+    "MedvqaError",
+    "ModelError",
+    "ModelIdentity",
+    "Notice",
+    "PixelError",
+    "QuestionError",
+    "RecordError",
+    "SettingsError",
+    "Study",
+    "Token",
+    "TrainingError",
+    "load_model",
+    "read_study",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'medvqa' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
