@@ -56,7 +56,8 @@ def show(
     audit: AuditOption = None,
 ) -> None:
     """Show one event in full, or all events about one answer."""
-    wanted: dict[str, Any] = {"sequence": int(reference)} if reference.isdecimal() else {"subject": reference}
+    is_row = reference.isdecimal() and len(reference) < 19  # what an SQLite integer holds
+    wanted: dict[str, Any] = {"sequence": int(reference)} if is_row else {"subject": reference}
     with _open(audit) as log:
         events = list(log.read(**wanted))
     if not events:

@@ -1,0 +1,113 @@
+"""Flags win over the environment, the environment over medvqa.toml, and errors name the place."""
+
+from pathlib import Path
+
+import pytest
+
+from medvqa.errors import SettingsError
+from medvqa.settings import Settings, default_audit_url, load_settings
+
+
+@pytest.fixture(autouse=True)
+def empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory without settings, and no MEDVQA_* variables."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("CONFIG", "AUDIT_URL", "AGENT", "MODEL", "ADAPTER", "DEVICE", "THREADS"):
+        monkeypatch.delenv(f"MEDVQA_{name}", raising=False)
+    monkeypatch.setenv("LOGNAME", "dr-17")
+    return tmp_path
+
+
+def write(text: str, path: str = "medvqa.toml") -> None:
+    Path(path).write_text(text, encoding="utf-8")
+
+
+def test_defaults() -> None:
+    assert load_settings() == Settings(audit_url=default_audit_url(), agent="dr-17")
+    assert default_audit_url().startswith("sqlite:////")
+    assert default_audit_url().endswith("/medvqa/audit.sqlite")
+
+
+def test_a_flag_wins_over_the_environment_and_that_over_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    write('model = "from-file"\nadapter = "from-file"\ndevice = "mps"\nthreads = 2\n')
+    monkeypatch.setenv("MEDVQA_ADAPTER", "from-environment")
+    monkeypatch.setenv("MEDVQA_DEVICE", "cuda")
+    monkeypatch.setenv("MEDVQA_THREADS", "3")
+    settings = load_settings(device="cuda:1", threads=4, model=None)
+    assert settings.model == "from-file"
+    assert settings.adapter == "from-environment"
+    assert (settings.device, settings.threads) == ("cuda:1", 4)
+
+
+def test_medvqa_config_names_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    write('agent = "here"')
+    write('agent = "elsewhere"', "other file.toml")
+    monkeypatch.setenv("MEDVQA_CONFIG", "other file.toml")
+    assert load_settings().agent == "elsewhere"
+
+
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDVQA_MODEL", "")
+    monkeypatch.setenv("MEDVQA_CONFIG", "")
+    assert load_settings().model is None
+
+
+def test_the_audit_url_may_be_a_path(empty_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings(audit_url="a b/t.sqlite").audit_url == f"sqlite:///{empty_place}/a b/t.sqlite"
+    assert load_settings(audit_url="sqlite:////srv/t").audit_url == "sqlite:////srv/t"
+    monkeypatch.setenv("HOME", "/home/me")
+    assert load_settings(audit_url="~/t.sqlite").audit_url == "sqlite:////home/me/t.sqlite"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("modle = 'x'", r"key 'modle' in medvqa\.toml is unknown; the keys are audit_url, agent, model"),
+        ("threads = 'two'", r"key 'threads' in medvqa\.toml must be a whole number from 1, got 'two'"),
+        ("threads = 0", "must be a whole number from 1, got 0"),
+        ("threads = true", "must be a whole number from 1, got True"),
+        ("model = 3", r"key 'model' in medvqa\.toml must be text and not empty, got 3"),
+        ("agent = ' '", r"key 'agent' in medvqa\.toml must be text and not empty"),
+        ("device = 'gpu'", r"key 'device' in medvqa\.toml must be cpu, cuda"),
+        ("[model]\nname = 'x'", r"key 'model' in medvqa\.toml must be text"),
+        ("model = ", r"settings file medvqa\.toml is not valid TOML"),
+    ],
+)
+def test_a_bad_file_is_refused_by_file_and_key(text: str, message: str) -> None:
+    write(text)
+    with pytest.raises(SettingsError, match=message):
+        load_settings()
+
+
+def test_a_file_that_is_not_text_is_refused() -> None:
+    Path("medvqa.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match=r"settings file medvqa\.toml is not valid TOML"):
+        load_settings()
+
+
+def test_a_named_file_must_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDVQA_CONFIG", "none.toml")
+    with pytest.raises(SettingsError, match=r"settings file none\.toml cannot be read: No such file"):
+        load_settings()
+
+
+def test_a_bad_variable_and_a_bad_flag_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match="option 'device' must be cpu"):
+        load_settings(device="tpu")
+    with pytest.raises(SettingsError, match="option 'colour' is unknown"):
+        load_settings(colour="red")
+    monkeypatch.setenv("MEDVQA_THREADS", "1.5")
+    with pytest.raises(
+        SettingsError, match=r"variable MEDVQA_THREADS must be a whole number from 1, got '1\.5'"
+    ):
+        load_settings()
+
+
+def test_a_user_without_a_login_name_must_say_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_entry() -> str:
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr("getpass.getuser", no_entry)
+    with pytest.raises(SettingsError, match="set MEDVQA_AGENT or the key agent"):
+        load_settings()
+    assert load_settings(agent="service").agent == "service"
