@@ -164,6 +164,13 @@ class TestWhichWindow:
         values[3, 4] = 1e6
         assert pixels(values, modality="MR")[0, 100] == pytest.approx(0.5, abs=0.02)
 
+    @pytest.mark.parametrize(("modality", "ranks"), [("MR", (0.5, 99.5)), ("DX", (0.1, 99.9))])
+    def test_percentiles_are_those_of_the_values(self, modality: str, ranks: tuple[float, float]) -> None:
+        values = np.random.default_rng(0).gamma(2, 300, (90, 70)).astype(np.float32)
+        recorded = imaging.present(frame(values, modality=modality)).applied[0].parameters
+        expected = np.percentile(values.astype(np.float64), ranks)
+        np.testing.assert_allclose([recorded["low"], recorded["high"]], expected)
+
     def test_a_few_bright_pixels_on_black_stay_visible(self) -> None:
         values = np.zeros((100, 100))
         values[3, 4] = 7
