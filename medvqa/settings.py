@@ -111,7 +111,9 @@ def _check(key: str, value: Any, place: str) -> str | int:
 
 
 def _sqlite_url(path: Path) -> str:
-    return f"sqlite:///{path.expanduser().absolute()}"
+    # A URL gives these two signs another meaning.
+    name = str(path.expanduser().absolute()).replace("%", "%25").replace("?", "%3F")
+    return f"sqlite:///{name}"
 
 
 def _number(text: str) -> int | str:

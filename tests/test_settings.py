@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import audit
 from medvqa.errors import SettingsError
 from medvqa.settings import Settings, default_audit_url, load_settings
 
@@ -50,6 +51,12 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("MEDVQA_MODEL", "")
     monkeypatch.setenv("MEDVQA_CONFIG", "")
     assert load_settings().model is None
+
+
+def test_any_path_reaches_the_same_file(empty_place: Path) -> None:
+    name = "50% of what?.sqlite"
+    audit.Log(load_settings(audit_url=name).audit_url).close()
+    assert [path.name for path in empty_place.iterdir()] == [name]
 
 
 def test_the_audit_url_may_be_a_path(empty_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
