@@ -53,7 +53,7 @@ _HEADER: Mapping[str, _Finding] = MappingProxyType(
             "(0028,1053)",
         ),
         "bad_window": _Finding(
-            "state a window of no width, which was ignored; check the brightness on screen or choose a window",
+            "state a window of no width, which was ignored; check the brightness or choose a window",
             "(0028,1051)",
         ),
         "overlay_ignored": _Finding(
@@ -171,16 +171,17 @@ def _check_size(rows: int, columns: int, aspect: float) -> list[Notice]:
 
 def _check_contrast(flat: np.ndarray[Any, Any]) -> list[Notice]:
     """Look at pixels of shape (pixels, samples), in [0, 1]."""
-    gray = flat.mean(axis=1)
-    levels = np.bincount(np.rint(gray * 255).astype(np.int64), minlength=256)
-    share = float(levels.max() / gray.size)
+    levels = np.rint(flat * 255).astype(np.int64)
+    counts = [np.bincount(sample, minlength=256) for sample in levels.T]
+    # Of several samples the liveliest decides: a picture in red and green is not blank in blue.
+    share = min(float(count.max()) for count in counts) / len(flat)
     if share >= NEARLY_BLANK_SHARE:
         message = (
-            f"{share:.1%} of the pixels have one gray level, so there is little to see;"
+            f"{share:.1%} of the pixels have one level, so there is little to see;"
             " choose another image or another window"
         )
         return [Notice(code="nearly_blank", message=message, tag="(7FE0,0010)")]
-    clipped = float((levels[0] + levels[255]) / gray.size)
+    clipped = min(float(count[0] + count[255]) for count in counts) / len(flat)
     if clipped >= SATURATED_SHARE:
         message = f"{clipped:.0%} of the pixels are black or white; choose another window"
         return [Notice(code="saturated", message=message, tag="(0028,1050)")]

@@ -41,6 +41,7 @@ def image(
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = transfer_syntax
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.set_original_encoding(transfer_syntax.is_implicit_VR, transfer_syntax.is_little_endian)
     bits = pixels.dtype.itemsize * 8
     rows, columns = pixels.shape[:2] if color else pixels.shape[-2:]
     order = "<" if transfer_syntax.is_little_endian else ">"
