@@ -192,7 +192,7 @@ class Checks:
     """log p(answer | image, question), in nats."""
     log_likelihood_blanked: float
     verdict: Verdict
-    """See `medvqa.checks.verdict` for the thresholds."""
+    """See `medvqa.checks.verdict.judge` for the thresholds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,43 @@
+"""A heatmap drawn over its image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image as PillowImage
+
+from medvqa.imaging import to_uint8
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from medvqa.types import Image, Pixels
+
+# Dark red through orange to pale yellow: grows steadily in lightness, so that it survives grey print and
+# colour-blind eyes; no blue or green, which a reader could take for Doppler or a segmentation.
+_STOPS = np.array([(60, 0, 10), (190, 20, 20), (245, 120, 20), (255, 240, 150)], dtype=np.float32)
+
+
+def overlay(image: Image, values: Pixels, *, opacity: float = 0.6) -> NDArray[np.uint8]:
+    """Blend a heatmap over its image.
+
+    Args:
+        image: The image that `values` belongs to.
+        values: Heatmap in [0, 1], shape (rows, columns) of the image.
+        opacity: How much of the image the map's highest value hides, in [0, 1]; lower values hide less.
+
+    Returns:
+        RGB, shape (rows, columns, 3).
+    """
+    positions = np.linspace(0, 1, len(_STOPS))
+    colour = np.stack([np.interp(values, positions, _STOPS[:, channel]) for channel in range(3)], -1)
+    weight = (opacity * values)[..., None]
+    return np.rint(to_uint8(image) * (1 - weight) + colour * weight).astype(np.uint8)
+
+
+def save_overlay(image: Image, values: Pixels, path: Path) -> None:
+    """Write the overlay as a PNG file with the image's own rows and columns."""
+    PillowImage.fromarray(overlay(image, values)).save(path, format="PNG")

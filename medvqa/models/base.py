@@ -1,0 +1,46 @@
+"""The seam between the assistant and whatever answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from medvqa.types import Image, ModelIdentity, Token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """What a model said to one question about one image."""
+
+    text: str
+    tokens: tuple[Token, ...]
+    """The end-of-sequence token is the last, unless the length limit came first."""
+    token_ids: tuple[int, ...]
+
+    @property
+    def log_likelihood(self) -> float:
+        """Natural logarithm of the probability of all tokens, given image and question."""
+        return sum(token.log_probability for token in self.tokens)
+
+
+class VisionLanguageModel(Protocol):
+    """Anything that answers a question about an image and says how likely an answer is."""
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """What exactly answers."""
+        ...
+
+    @property
+    def modalities(self) -> frozenset[str]:
+        """DICOM modalities that the model was made for; empty where nobody has said."""
+        ...
+
+    def generate(self, image: Image, question: str) -> Generation:
+        """Answer `question` about `image` by greedy decoding."""
+        ...
+
+    def log_likelihood(self, image: Image, question: str, token_ids: tuple[int, ...]) -> float:
+        """Natural logarithm of the probability that the model answers with just these tokens."""
+        ...

@@ -1,0 +1,226 @@
+"""The one generic model: any image-text-to-text checkpoint of transformers, with a peft adapter on top."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Generator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from peft import PeftModel
+from PIL import Image as PillowImage
+from torch import Tensor
+from transformers import AutoModelForImageTextToText, AutoProcessor, set_seed
+
+from medvqa.errors import ModelError, QuestionError
+from medvqa.imaging import to_uint8
+from medvqa.models.base import Generation
+from medvqa.models.checkpoints import (
+    DEFAULT_MODEL,
+    adapter_sha256,
+    declared_modalities,
+    find_checkpoint,
+    tokenizer_sha256,
+    weights_sha256,
+)
+from medvqa.models.families import TokenGrid, family_of
+from medvqa.prompts import PROMPT_VERSION, chat_messages
+from medvqa.types import ModelIdentity, Token
+
+if TYPE_CHECKING:
+    from medvqa.types import Image
+
+_LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "numpy", "pillow", "monai", "pydicom")
+
+
+class HuggingFaceModel:
+    """A loaded checkpoint; make one with `load_model`."""
+
+    def __init__(
+        self, model: Any, processor: Any, identity: ModelIdentity, *, modalities: frozenset[str] = frozenset()
+    ) -> None:
+        """Wrap a model in eval mode; its parameters are frozen, since only inputs are ever differentiated."""
+        self._model = model.eval().requires_grad_(False)
+        self._processor = processor
+        self._family = family_of(model.config.model_type)
+        self._image_token_id: int = model.config.image_token_id
+        self.identity = identity
+        self.modalities = modalities
+
+    def generate(self, image: Image, question: str) -> Generation:
+        """Answer by greedy decoding, one image and one question at a time.
+
+        Raises:
+            QuestionError: If image and question together are longer than the model can read.
+        """
+        inputs = self.inputs(image, question)
+        with torch.inference_mode():
+            output = self._model.generate(
+                **inputs,
+                do_sample=False,
+                max_new_tokens=self.identity.parameters["max_new_tokens"],
+                return_dict_in_generate=True,
+                output_logits=True,
+            )
+        token_ids = output.sequences[0, inputs["input_ids"].shape[1] :]
+        log_probabilities = torch.stack(output.logits)[:, 0].float().log_softmax(-1)
+        chosen = log_probabilities.gather(1, token_ids[:, None])[:, 0].tolist()
+        tokenizer = self._processor.tokenizer
+        return Generation(
+            text=tokenizer.decode(token_ids, skip_special_tokens=True).strip(),
+            tokens=tuple(
+                Token(text=tokenizer.decode([token_id]), log_probability=log_probability)
+                for token_id, log_probability in zip(token_ids.tolist(), chosen, strict=True)
+            ),
+            token_ids=tuple(token_ids.tolist()),
+        )
+
+    def log_likelihood(self, image: Image, question: str, token_ids: tuple[int, ...]) -> float:
+        """Natural logarithm of the probability of answering with `token_ids`."""
+        inputs = self.inputs(image, question)
+        with torch.inference_mode():
+            return self.answer_log_likelihood(inputs, inputs["pixel_values"], token_ids).item()
+
+    def inputs(self, image: Image, question: str) -> dict[str, Tensor]:
+        """What the processor makes of image and question: `input_ids` (1, tokens), `pixel_values`, ..."""
+        picture = PillowImage.fromarray(to_uint8(image))
+        text = self._processor.apply_chat_template(chat_messages(question), add_generation_prompt=True)
+        inputs = self._processor(text=text, images=picture, return_tensors="pt", add_special_tokens=False)
+        longest = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+        needed = inputs["input_ids"].shape[1] + self.identity.parameters["max_new_tokens"]
+        if longest and needed > longest:
+            raise QuestionError(
+                f"image, question and answer need {needed} tokens but {self.identity.name} reads {longest}; "
+                "shorten the question"
+            )
+        return dict(inputs.to(self._model.device, self._model.dtype))
+
+    def answer_log_likelihood(
+        self, inputs: dict[str, Tensor], pixel_values: Tensor, token_ids: tuple[int, ...]
+    ) -> Tensor:
+        """Log-likelihood of the answer for each of several versions of the pixels, differentiable in them.
+
+        Args:
+            inputs: Of one image and question.
+            pixel_values: (versions, *shape of one image's pixel values).
+            token_ids: The answer.
+
+        Returns:
+            Natural logarithms, shape (versions,).
+        """
+        output = self._forward(inputs, pixel_values, token_ids)
+        answer = torch.tensor(token_ids, device=output.logits.device)
+        log_probabilities = output.logits[:, -len(token_ids) - 1 : -1].float().log_softmax(-1)
+        return log_probabilities.gather(2, answer.expand(len(pixel_values), -1)[..., None])[..., 0].sum(1)
+
+    def attention_to_image(self, inputs: dict[str, Tensor], token_ids: tuple[int, ...]) -> Tensor:
+        """Attention that predicting each answer token pays to each image token, mean over layers and heads.
+
+        Returns:
+            Shape (answer tokens, image tokens); each row sums to at most 1.
+        """
+        with torch.inference_mode(), self._eager_attention():
+            output = self._forward(inputs, inputs["pixel_values"], token_ids, output_attentions=True)
+        attention = torch.stack([layer[0].float().mean(0) for layer in output.attentions]).mean(0)
+        at_image = (inputs["input_ids"][0] == self._image_token_id).nonzero()[:, 0]
+        return attention[-len(token_ids) - 1 : -1][:, at_image]
+
+    def token_grid(self, inputs: dict[str, Tensor], shape: tuple[int, int]) -> TokenGrid:
+        """Where the image tokens lie on an image of `shape` (rows, columns)."""
+        tokens = int((inputs["input_ids"] == self._image_token_id).sum())
+        return self._family.grid(tokens, self._family.covered(self._processor.image_processor, shape))
+
+    def _forward(
+        self, inputs: dict[str, Tensor], pixel_values: Tensor, token_ids: tuple[int, ...], **options: Any
+    ) -> Any:
+        """Teacher forcing: the prompt followed by the answer, once for each version of the pixels."""
+        answer = torch.tensor([token_ids], device=pixel_values.device)
+        input_ids = torch.cat([inputs["input_ids"], answer], 1).expand(len(pixel_values), -1)
+        return self._model(
+            input_ids=input_ids,
+            attention_mask=torch.ones_like(input_ids),
+            pixel_values=pixel_values,
+            use_cache=False,
+            **options,
+        )
+
+    @contextmanager
+    def _eager_attention(self) -> Generator[None]:
+        """The fused kernels return no attention weights."""
+        before = self._model.config._attn_implementation
+        self._model.set_attn_implementation("eager")
+        try:
+            yield
+        finally:
+            self._model.set_attn_implementation(before)
+
+
+def load_model(
+    name_or_path: str | Path = DEFAULT_MODEL,
+    *,
+    adapter: str | Path | None = None,
+    device: str | None = None,
+    max_new_tokens: int = 32,
+) -> HuggingFaceModel:
+    """Load a checkpoint through transformers' Auto classes, and a peft adapter on top of it.
+
+    Args:
+        name_or_path: `default`, a folder, or a name on the Hugging Face hub.
+        adapter: A folder or hub name of a peft adapter made for that model.
+        device: Such as `cpu` or `cuda:0`; by default the GPU where there is one.
+        max_new_tokens: Longest answer.
+
+    Raises:
+        ModelError: If the checkpoint or adapter cannot be found or loaded, or they do not fit.
+    """
+    folder = find_checkpoint(name_or_path)
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    dtype = torch.float32 if place.type == "cpu" else "auto"
+    try:
+        processor = AutoProcessor.from_pretrained(folder, backend="pil")
+        model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise ModelError(
+            f"{folder.name!r} cannot be loaded as an image-text-to-text model: {_first_line(error)}"
+        ) from error
+    adapter_folder = find_checkpoint(adapter) if adapter is not None else None
+    if adapter_folder is not None:
+        model = _with_adapter(model, adapter_folder)
+    set_seed(0)
+    identity = ModelIdentity(
+        name=str(name_or_path),
+        model_type=model.config.model_type,
+        weights_sha256=weights_sha256(folder),
+        tokenizer_sha256=tokenizer_sha256(folder),
+        adapter=None if adapter is None else str(adapter),
+        adapter_sha256=None if adapter_folder is None else adapter_sha256(adapter_folder),
+        prompt_version=PROMPT_VERSION,
+        parameters={
+            "decoding": "greedy",
+            "max_new_tokens": max_new_tokens,
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "device": place.type,
+            "threads": torch.get_num_threads(),
+        },
+        libraries={"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
+    )
+    return HuggingFaceModel(model.to(place), processor, identity, modalities=declared_modalities(folder))
+
+
+def _with_adapter(model: Any, folder: Path) -> Any:
+    """Merge the adapter into the weights, so that it costs nothing at each question."""
+    try:
+        adapted = PeftModel.from_pretrained(model, folder)
+        return cast("Any", adapted).merge_and_unload()
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(
+            f"adapter {folder.name!r} does not fit this model: {_first_line(error)}; "
+            "pass the base model that it was tuned from with --model"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,34 @@
+"""How a question becomes the chat messages that a processor's template renders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medvqa.errors import QuestionError
+
+PROMPT_VERSION = "1"
+"""Changes with every change to what the model is told; each answer records it."""
+
+MAX_QUESTION_CHARACTERS = 500
+
+
+def clean_question(question: str) -> str:
+    """Return the question on one line.
+
+    Raises:
+        QuestionError: If it is empty or longer than `MAX_QUESTION_CHARACTERS`.
+    """
+    cleaned = " ".join(question.split())
+    if not cleaned:
+        raise QuestionError("the question is empty; ask something about the image")
+    if len(cleaned) > MAX_QUESTION_CHARACTERS:
+        raise QuestionError(
+            f"the question has {len(cleaned)} characters; shorten it to {MAX_QUESTION_CHARACTERS} at most"
+        )
+    return cleaned
+
+
+def chat_messages(question: str) -> list[dict[str, Any]]:
+    """One user turn: the image first, so that its encoding can serve every later question."""
+    content = [{"type": "image"}, {"type": "text", "text": question}]
+    return [{"role": "user", "content": content}]

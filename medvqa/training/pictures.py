@@ -1,0 +1,162 @@
+"""The pictures that the default model learns from: real ones, phantoms, and either with a simulated nodule."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from monai.transforms.compose import Compose
+from monai.transforms.intensity.array import (
+    RandAdjustContrast,
+    RandGaussianNoise,
+    RandGaussianSmooth,
+    RandScaleIntensity,
+    RandShiftIntensity,
+)
+from monai.transforms.spatial.array import RandAffine, RandFlip
+from PIL import Image as PillowImage
+
+from medvqa.errors import TrainingError
+from medvqa.simulation import insert_nodule, phantom, place_nodule
+from medvqa.training.questions import Content
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from medvqa.simulation import Organ
+    from medvqa.types import Pixels
+
+Split = Literal["train", "val"]
+
+_ORGANS: dict[str, Organ] = {"brain_mri": "brain", "chest_xray": "chest", "breast_us": "breast"}
+# MONAI's transforms cost about 8 ms a call whatever the number of channels (measured on one core): pictures
+# that travel as the channels of one array share one random variation.
+_TOGETHER = 8
+_FINDINGS = {"pituitary": "pituitary tumor", "no_tumor": "no tumor", "no_finding": "no finding"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """One picture with what is known about it."""
+
+    pixels: Pixels = field(repr=False)
+    """Display intensity in [0, 1], float32, shape (side, side)."""
+    content: Content
+    name: str
+
+
+def load_pictures(data: Path, *, split: Split, side: int) -> list[Picture]:
+    """Read the real pictures of `split` listed in `data/images.csv`, each resized to (side, side).
+
+    The columns used are `path`, `set`, `label` and `split`; see `datasets/README.md`.
+
+    Raises:
+        TrainingError: If the list is missing, or names a set, label or file that is not known.
+    """
+    table = data / "images.csv"
+    if not table.is_file():
+        raise TrainingError(f"{table} is missing; --data must name a folder in the form of datasets/README.md")
+    with table.open(newline="") as lines:
+        return [_load(data, row, side) for row in csv.DictReader(lines) if row["split"] == split]
+
+
+def make_phantoms(count: int, rng: np.random.Generator, *, side: int) -> list[Picture]:
+    """`count` phantoms, the three organs in turn."""
+    organs: tuple[Organ, ...] = ("brain", "chest", "breast")
+    return [
+        Picture(
+            pixels=phantom(organ := organs[index % 3], rng, shape=(side, side)),
+            content=Content(organ=organ, finding=None, nodule=None, shape=(side, side)),
+            name=f"phantom-{organ}-{index}",
+        )
+        for index in range(count)
+    ]
+
+
+def with_nodule(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Return `picture` with a simulated nodule at a random, known place."""
+    nodule = place_nodule(picture.pixels, rng)
+    content = replace(picture.content, nodule=nodule)
+    return replace(picture, pixels=insert_nodule(picture.pixels, nodule), content=content)
+
+
+def augmentation(side: int, seed: int) -> Compose:
+    """The MONAI transforms that vary pictures (n, rows, columns) alike , to (n, side, side).
+
+    Mirroring is allowed because no question of the training set depends on the patient's own sides.
+    """
+    transform = Compose(
+        [
+            RandFlip(prob=0.5, spatial_axis=1),
+            RandAffine(
+                prob=1,
+                rotate_range=0.17,
+                shear_range=0.05,
+                translate_range=0.06 * side,
+                scale_range=0.12,
+                spatial_size=(side, side),
+                padding_mode="zeros",
+            ),
+            RandAdjustContrast(prob=0.5, gamma=(0.7, 1.5)),
+            RandScaleIntensity(prob=0.5, factors=0.15),
+            RandShiftIntensity(prob=0.5, offsets=0.06),
+            RandGaussianSmooth(prob=0.2, sigma_x=(0.3, 0.9), sigma_y=(0.3, 0.9)),
+            RandGaussianNoise(prob=0.3, std=0.03),
+        ]
+    )
+    transform.set_random_state(seed)
+    return transform
+
+
+class Sampler:
+    """Endless varied pictures: rare labels more often, half of them with a nodule."""
+
+    def __init__(self, pictures: list[Picture], *, side: int, seed: int, nodule_share: float = 0.5) -> None:
+        self._pictures = pictures
+        self._side = side
+        self._rng = np.random.default_rng(seed)
+        self._augment = augmentation(side, seed)
+        self._nodule_share = nodule_share
+        keys = [(picture.content.organ, picture.content.finding) for picture in pictures]
+        weights = np.array([keys.count(key) for key in keys]) ** -0.5
+        self._weights: NDArray[np.float64] = weights / weights.sum()
+
+    def draw(self, count: int) -> list[Picture]:
+        """The next `count` pictures, each (side, side)."""
+        chosen = self._rng.choice(len(self._pictures), count, p=self._weights)
+        varied = [
+            picture
+            for start in range(0, count, _TOGETHER)
+            for picture in self._vary([self._pictures[index] for index in chosen[start : start + _TOGETHER]])
+        ]
+        share = self._nodule_share
+        return [with_nodule(picture, self._rng) if self._rng.random() < share else picture for picture in varied]
+
+    def _vary(self, pictures: list[Picture]) -> list[Picture]:
+        stacked = np.stack([picture.pixels for picture in pictures])
+        pixels = np.clip(np.asarray(self._augment(stacked)), 0, 1).astype(np.float32)
+        shape = (self._side, self._side)
+        return [
+            replace(picture, pixels=varied, content=replace(picture.content, shape=shape))
+            for picture, varied in zip(pictures, pixels, strict=True)
+        ]
+
+
+def _load(data: Path, row: dict[str, str], side: int) -> Picture:
+    organ = _ORGANS.get(row["set"])
+    if organ is None:
+        raise TrainingError(f"{data / 'images.csv'}: set {row['set']!r} is not one of {', '.join(_ORGANS)}")
+    try:
+        with PillowImage.open(data / row["path"]) as file:
+            resized = file.convert("L").resize((side, side), PillowImage.Resampling.BILINEAR)
+    except OSError as error:
+        raise TrainingError(f"{data / row['path']} cannot be read as an image; download it again") from error
+    finding = _FINDINGS.get(row["label"], row["label"])
+    return Picture(
+        pixels=np.asarray(resized, dtype=np.float32) / 255,
+        content=Content(organ=organ, finding=finding, nodule=None, shape=(side, side)),
+        name=row["path"],
+    )

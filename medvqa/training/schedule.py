@@ -1,0 +1,69 @@
+"""The optimisation loop that every training stage shares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+Progress: TypeAlias = Callable[[int, int, float], None]
+"""Called after each step with the step (from 1), the number of steps, and the running mean of the loss."""
+
+
+def train_steps(
+    learner: nn.Module,
+    draw: Callable[[], dict[str, Tensor]],
+    accelerator: Accelerator,
+    *,
+    steps: int,
+    learning_rate: float,
+    progress: Progress,
+) -> None:
+    """Run AdamW on what `learner` has to train, with warm-up and cosine decay, and leave it in eval mode.
+
+    Args:
+        learner: Maps a batch, passed as keywords, to its loss.
+        draw: The next batch of this process.
+        accelerator: Where to run; with several processes their gradients are averaged.
+        steps: Number of batches each process takes.
+        learning_rate: Its highest value, reached after a twentieth of the steps.
+        progress: Told of every step, in the main process alone.
+    """
+    trainable = [parameter for parameter in learner.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": 0.05},
+        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    learner.train()
+    prepared, optimizer = accelerator.prepare(
+        learner, torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98))
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer.optimizer, lambda step: _rate(step, steps))
+    running = 0.0
+    for step in range(1, steps + 1):
+        batch = {name: tensor.to(accelerator.device) for name, tensor in draw().items()}
+        loss = prepared(**batch)
+        accelerator.backward(loss)
+        accelerator.clip_grad_norm_(trainable, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+        running = loss.item() if step == 1 else 0.98 * running + 0.02 * loss.item()
+        if accelerator.is_main_process:
+            progress(step, steps, running)
+    accelerator.free_memory()
+    learner.eval()
+
+
+def _rate(step: int, steps: int) -> float:
+    """Share of the highest learning rate: linear up over a twentieth of the steps, then a cosine down to 2 %."""
+    warm = max(1, steps // 20)
+    if step < warm:
+        return (step + 1) / warm
+    return 0.02 + 0.98 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))) / 2
