@@ -24,6 +24,8 @@ MAX_PIXELS = 64_000_000
 
 _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 _EXIF_ORIENTATION = 0x0112
+# What Pillow was seen, or is known, to raise on damaged files.
+_BROKEN = (OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, struct.error, zlib.error)
 # 8-bit grey is made to be seen as it is: under LINEAR this window is exactly value / 255.
 _ALL_OF_8_BITS = Window(center=128, width=256, explanation="all of 8 bits")
 
@@ -87,16 +89,7 @@ def _decode(data: bytes, *, name: str) -> tuple[NDArray[Any], Applied]:
             return _pixels(ImageOps.exif_transpose(picture)), decoding
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
         raise LimitError(_too_large(name)) from error
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        TypeError,
-        EOFError,
-        KeyError,
-        struct.error,
-        zlib.error,
-    ) as error:
+    except _BROKEN as error:
         raise PixelError(f"{name} is no readable PNG or JPEG: export it again from where it came") from error
 
 
