@@ -224,6 +224,32 @@ def test_a_cut_stream_is_one_clear_error(tmp_path: Path, cut: int) -> None:
         decode(path)
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("name", "size", "at"),
+    [
+        ("MR_small_jp2klossless.dcm", "jpeg 2000", b"\xff\x4f\xff\x51"),
+        ("SC_rgb_jpeg_gdcm.dcm", "jpeg", b"\xff\xc3"),
+        ("MR_small_jpeg_ls_lossless.dcm", "jpeg", b"\xff\xf7"),
+        ("SC_rgb_jpeg_dcmtk.dcm", "jpeg", b"\xff\xc0"),
+    ],
+)
+def test_a_stream_that_claims_gigapixels_is_not_decoded(
+    tmp_path: Path, name: str, size: str, at: bytes
+) -> None:
+    data = bytearray(Path(get_testdata_file(name, download=False) or "").read_bytes())
+    start = data.index(at)
+    if size == "jpeg":
+        data[start + 5 : start + 9] = b"\xff\xfe\xff\xfe"
+    else:
+        data[start + 8 : start + 16] = data[start + 24 : start + 32] = (40_000).to_bytes(4, "big") * 2
+    path = tmp_path / "forged.dcm"
+    path.write_bytes(data)
+    with pytest.raises(PixelError, match=r"forged\.dcm cannot be decoded") as caught:
+        decode(path)
+    assert "the stream claims" in str(caught.value.__cause__)
+
+
 REFERENCE = [
     "CT_small.dcm",
     "MR_small_bigendian.dcm",

@@ -86,7 +86,7 @@ def test_whatever_pydicom_decodes_is_an_image_here_too() -> None:
     for path in FILES:
         try:
             frames = np.atleast_3d(pixel_array(path))
-        except Exception:
+        except Exception:  # noqa: S112  what pydicom refuses is not the question here
             continue
         assert frames.size
         assert expectation(path) == "image", path.name

@@ -235,6 +235,13 @@ def test_a_header_that_claims_a_huge_image_decodes_nothing(tmp_path: Path) -> No
         read_study(path)
 
 
+@pytest.mark.parametrize("keyword", ["SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated"])
+def test_what_gives_pixels_their_meaning_is_never_guessed(tmp_path: Path, keyword: str) -> None:
+    path = write(tmp_path / "1.dcm", image(**{keyword: None}))
+    with pytest.raises(DicomError, match=rf"1\.dcm has no {keyword}; pass a DICOM"):
+        read_study(path)
+
+
 def test_broken_members_of_an_archive_are_skipped(tmp_path: Path) -> None:
     good, bad = to_bytes(image(number=1)), to_bytes(image(number=2))
     path = zipped(tmp_path / "s.zip", {"good.dcm": good})

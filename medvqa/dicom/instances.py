@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, ParametricMapStorage, RTDoseStorage, SegmentationStorage
@@ -27,6 +28,8 @@ _LABEL_MAP_SEGMENTATION_STORAGE = UID("1.2.840.10008.5.1.4.1.1.66.7")  # newer t
 DERIVED = frozenset(
     {SegmentationStorage, _LABEL_MAP_SEGMENTATION_STORAGE, ParametricMapStorage, RTDoseStorage},
 )
+# Without these a pixel has no value: guessing them could turn an image into its negative.
+_REQUIRED = ("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +118,9 @@ def _find_problem(header: Header, *, name: str, limits: Limits) -> Skipped | Non
         return Skipped(name=name, code="broken_file", reason="has no pixel data", tag="(7FE0,0010)")
     if not rows or not columns:
         return Skipped(name=name, code="broken_file", reason="has no Rows or no Columns", tag="(0028,0010)")
+    for keyword in _REQUIRED:
+        if dataset.get(keyword) in (None, ""):
+            return Skipped(name=name, code="broken_file", reason=f"has no {keyword}", tag=_tag(keyword))
     frames = count_frames(dataset)
     if frames is None:
         return Skipped(name=name, code="broken_file", reason="states no valid frames", tag="(0028,0008)")
@@ -123,6 +129,11 @@ def _find_problem(header: Header, *, name: str, limits: Limits) -> Skipped | Non
         reason = f"has {rows} x {columns} pixels in {frames} frames, more than Limits allows"
         return Skipped(name=name, code="over_limit", reason=reason, tag="(0028,0010)")
     return _decoder_problem(header, name=name)
+
+
+def _tag(keyword: str) -> str:
+    tag = tag_for_keyword(keyword) or 0
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
 def _decoder_problem(header: Header, *, name: str) -> Skipped | None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut, convert_color_space
 from pydicom.pixels.utils import as_pixel_options
 
+from medvqa.dicom.codestreams import read_stream_size
 from medvqa.dicom.headers import (
     Header,
     frame_attributes,
@@ -186,9 +188,23 @@ def _decode_stored(opened: OpenInstance, frame_number: int) -> tuple[NDArray[Any
     content = opened.content
     with opened.instance.source.path.open("rb") if content is None else BytesIO(content) as stream:
         stream.seek(header.pixel_offset)
+        if header.transfer_syntax.is_encapsulated:
+            _check_stream_size(stream, index=frame_number - 1, options=options)
         stored, properties = decoder.as_array(stream, index=frame_number - 1, raw=True, **options)
     photometric = str(properties["photometric_interpretation"])
     return stored, "RGB" if photometric in _UNDONE_BY_DECODER else photometric
+
+
+def _check_stream_size(stream: BinaryIO, *, index: int, options: dict[str, Any]) -> None:
+    frame = get_frame(
+        stream,
+        index,
+        extended_offsets=options.get("extended_offsets"),
+        number_of_frames=options["number_of_frames"],
+    )
+    claimed, stated = read_stream_size(frame), (options["rows"], options["columns"])
+    if claimed is not None and claimed != stated:
+        raise ValueError(f"the stream claims {claimed} rows and columns, the header {stated}")
 
 
 def _to_rgb(
