@@ -50,12 +50,11 @@ def open_engine(url: str, *, create: bool, busy_timeout_s: float) -> sa.Engine:
     sqlalchemy.event.listen(engine, "connect", _configure)
     sqlalchemy.event.listen(engine, "begin", _begin)
     with translated(engine, OpenError):
-        if not _holds_trail(engine) and create:
-            _create_trail(engine)
-        elif not _holds_trail(engine):
-            raise SchemaError(
-                f"{engine.url.database} is an empty database, not an audit trail; check the path"
-            )
+        if _holds_trail(engine):
+            return engine
+        if not create:
+            raise SchemaError(f"{parsed.database} is an empty database, not an audit trail; check the path")
+        _create_trail(engine)
     return engine
 
 
