@@ -21,10 +21,10 @@ from audit.errors import AuditError
 from medvqa.errors import MedvqaError, RecordError
 
 COMMANDS = {
-    "ask": ("medvqa.cli.ask:ask", "Ask a question about a DICOM study."),
+    "ask": ("medvqa.cli.ask:ask", "Ask a question about a study."),
     "audit": ("medvqa.cli.audit:app", "List, show and verify what the audit trail recorded."),
-    "demo": ("medvqa.cli.demo:demo", "Try it on a synthetic study, without any files of your own."),
-    "train": ("medvqa.cli.train:train", "Fine-tune an adapter on your own images and answers."),
+    "demo": ("medvqa.cli.demo:demo", "Watch real and simulated studies become checked, recorded answers."),
+    "train": ("medvqa.cli.train:train", "Train the small default model from nothing."),
     "ui": ("medvqa.cli.ui:ui", "Open the screens in a browser."),
 }
 """Name of each command: where it lives, and its line in `medvqa --help`."""

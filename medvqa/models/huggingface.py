@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -78,6 +78,22 @@ class HuggingFaceModel:
             token_ids=tuple(token_ids.tolist()),
         )
 
+    def answer_many(self, images: Sequence[Image], questions: Sequence[str]) -> list[str]:
+        """The texts alone, for one question about each image, as one batch padded on the left."""
+        pictures = [PillowImage.fromarray(to_uint8(image)) for image in images]
+        texts = [self._render(question) for question in questions]
+        inputs = self._processor(
+            text=texts, images=pictures, return_tensors="pt", padding=True, add_special_tokens=False
+        ).to(self._model.device, self._model.dtype)
+        with torch.inference_mode():
+            sequences = self._model.generate(
+                **inputs, do_sample=False, max_new_tokens=self.identity.parameters["max_new_tokens"]
+            )
+        answers = sequences[:, inputs["input_ids"].shape[1] :]
+        return [
+            text.strip() for text in self._processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
+        ]
+
     def log_likelihood(self, image: Image, question: str, token_ids: tuple[int, ...]) -> float:
         """Natural logarithm of the probability of answering with `token_ids`."""
         inputs = self.inputs(image, question)
@@ -87,8 +103,9 @@ class HuggingFaceModel:
     def inputs(self, image: Image, question: str) -> dict[str, Tensor]:
         """What the processor makes of image and question: `input_ids` (1, tokens), `pixel_values`, ..."""
         picture = PillowImage.fromarray(to_uint8(image))
-        text = self._processor.apply_chat_template(chat_messages(question), add_generation_prompt=True)
-        inputs = self._processor(text=text, images=picture, return_tensors="pt", add_special_tokens=False)
+        inputs = self._processor(
+            text=self._render(question), images=picture, return_tensors="pt", add_special_tokens=False
+        )
         longest = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
         needed = inputs["input_ids"].shape[1] + self.identity.parameters["max_new_tokens"]
         if longest and needed > longest:
@@ -133,6 +150,9 @@ class HuggingFaceModel:
         tokens = int((inputs["input_ids"] == self._image_token_id).sum())
         return self._family.grid(tokens, self._family.covered(self._processor.image_processor, shape))
 
+    def _render(self, question: str) -> str:
+        return self._processor.apply_chat_template(chat_messages(question), add_generation_prompt=True)
+
     def _forward(
         self, inputs: dict[str, Tensor], pixel_values: Tensor, token_ids: tuple[int, ...], **options: Any
     ) -> Any:
@@ -149,13 +169,14 @@ class HuggingFaceModel:
 
     @contextmanager
     def _eager_attention(self) -> Generator[None]:
-        """The fused kernels return no attention weights."""
-        before = self._model.config._attn_implementation
-        self._model.set_attn_implementation("eager")
+        """Switch the decoder, since its fused kernels return no attention weights."""
+        decoder = self._model.get_decoder()
+        before = decoder.config._attn_implementation
+        decoder.set_attn_implementation("eager")
         try:
             yield
         finally:
-            self._model.set_attn_implementation(before)
+            decoder.set_attn_implementation(before)
 
 
 def load_model(

@@ -57,7 +57,12 @@ class Asked:
 
 
 MODALITY: Mapping[Organ, str] = MappingProxyType({"brain": "MRI", "chest": "X-ray", "breast": "ultrasound"})
-NORMAL = frozenset({"no tumor", "no finding", "normal"})
+NORMAL = ("no tumor", "no finding", "normal")
+_ABNORMAL = ("glioma", "meningioma", "pituitary tumor", "pneumonia", "benign", "malignant", "abnormal")
+
+_FINDING_KINDS: Mapping[Organ, Kind] = MappingProxyType(
+    {"brain": "brain_finding", "chest": "chest_finding", "breast": "breast_finding"}
+)
 
 _SLOTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -108,6 +113,12 @@ _WORDINGS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "normal or abnormal?",
             "would you call {this} {image} normal or abnormal?",
             "is the {organ} normal or abnormal {in} {this} {image}?",
+        ),
+        "is_normal": (
+            "is {this} {image} normal?",
+            "is this normal?",
+            "is the {organ} normal?",
+            "is everything normal {in} {this} {image}?",
         ),
         "finding_present": (
             "is there an abnormality {in} {this} {image}?",
@@ -240,6 +251,13 @@ _ELSEWHERE_WORDINGS = (
     "what does the {elsewhere} look like?",
     "{what} finding is {shown} in the {elsewhere}?",
 )
+_OF_ANOTHER_ORGAN: Mapping[Organ, tuple[str, ...]] = MappingProxyType(
+    {
+        "brain": ("is there pneumonia?", "is there a pleural effusion?", "is the breast lesion malignant?"),
+        "chest": ("is there a brain tumor?", "is there a glioma?", "is the breast mass benign or malignant?"),
+        "breast": ("is there pneumonia?", "is there a brain tumor?", "is there a pituitary tumor?"),
+    }
+)
 
 HELD_OUT = frozenset(
     {
@@ -269,37 +287,23 @@ def ask_everything(content: Content, rng: np.random.Generator, *, held_out: bool
         rng: Draws the wordings.
         held_out: Draw from wordings kept out of training where a kind has such, otherwise only from the rest.
     """
-    organ = content.organ
-    answers = [("modality", "modality", MODALITY[organ]), ("organ", "organ", organ)]
-    if content.nodule is None:
-        answers += [("nodule_present", "nodule_present", "no")]
-        answers += [(kind, kind, NO_NODULE) for kind in ("nodule_side", "nodule_quadrant") if rng.random() < 0.15]
-    else:
-        side, quadrant = content.nodule.side(content.shape), content.nodule.quadrant(content.shape)
-        answers += [
-            ("nodule_present", "nodule_present", "yes"),
-            ("nodule_side", "nodule_side", f"{side} side of the image"),
-            ("nodule_quadrant", "nodule_quadrant", f"{quadrant} quadrant"),
-        ]
+    answers = [("modality", "modality", MODALITY[content.organ]), ("organ", "organ", content.organ)]
+    answers += _about_nodule(content, rng)
     if content.finding is not None and content.nodule is None:
-        abnormal = content.finding not in NORMAL
-        present = f"{organ}_present" if rng.random() < 0.6 else "finding_present"
-        finding = f"{organ}_finding" if rng.random() < 0.4 else "finding"
-        answers += [
-            ("abnormality", "abnormality", "abnormal" if abnormal else "normal"),
-            ("finding_present", present, "yes" if abnormal else "no"),
-            (f"{organ}_finding", finding, content.finding),
-        ]
-    asked = [_asked(kind, source, answer, organ, rng, held_out) for kind, source, answer in answers]
-    return (*asked, _unanswerable(organ, rng, held_out))
+        answers += _about_finding(content.organ, content.finding, rng)
+    asked = [
+        Asked(kind=kind, question=_worded(source, content.organ, rng, held_out=held_out), answer=answer)
+        for kind, source, answer in answers
+    ]
+    return (*asked, _unanswerable(content.organ, rng, held_out=held_out))
 
 
 def every_text(rng: np.random.Generator, *, count: int) -> list[str]:
     """`count` random questions and all answers: what the tokenizer is made from."""
     organs: tuple[Organ, ...] = ("brain", "chest", "breast")
-    texts = [CANNOT_TELL, NO_NODULE, *MODALITY.values(), *NORMAL]
-    texts += ["glioma", "meningioma", "pituitary tumor", "pneumonia", "benign", "malignant", "normal", "abnormal"]
-    texts += [f"{a} {b} quadrant" for a in ("upper", "lower") for b in ("left", "right")] + ["left side of the image"]
+    texts = [CANNOT_TELL, NO_NODULE, *MODALITY.values(), *organs, *NORMAL, *_ABNORMAL]
+    texts += [f"{half} {side} quadrant" for half in ("upper", "lower") for side in ("left", "right")]
+    texts += [f"{side} side of the image" for side in ("left", "right")]
     sources = [name for name in _WORDINGS if name != "unanswerable"]
     for index in range(count):
         organ = organs[index % 3]
@@ -308,19 +312,47 @@ def every_text(rng: np.random.Generator, *, count: int) -> list[str]:
     return texts
 
 
-def _asked(
-    kind: str, source: str, answer: str, organ: Organ, rng: np.random.Generator, held_out: bool
-) -> Asked:
-    return Asked(kind=kind, question=_worded(source, organ, rng, held_out=held_out), answer=answer)  # pyright: ignore[reportArgumentType]
+_Answers: TypeAlias = list[tuple[Kind, str, str]]
+"""Kind of question, the name of its wordings, and the answer."""
 
 
-def _unanswerable(organ: Organ, rng: np.random.Generator, held_out: bool) -> Asked:
+def _about_nodule(content: Content, rng: np.random.Generator) -> _Answers:
+    if content.nodule is None:
+        places: tuple[Kind, ...] = ("nodule_side", "nodule_quadrant")
+        absent: _Answers = [(kind, kind, NO_NODULE) for kind in places if rng.random() < 0.15]
+        return [("nodule_present", "nodule_present", "no"), *absent]
+    side, quadrant = content.nodule.side(content.shape), content.nodule.quadrant(content.shape)
+    return [
+        ("nodule_present", "nodule_present", "yes"),
+        ("nodule_side", "nodule_side", f"{side} side of the image"),
+        ("nodule_quadrant", "nodule_quadrant", f"{quadrant} quadrant"),
+    ]
+
+
+def _about_finding(organ: Organ, finding: str, rng: np.random.Generator) -> _Answers:
+    normal = finding in NORMAL
+    abnormality: _Answers = [("abnormality", "abnormality", "normal" if normal else "abnormal")]
+    if rng.random() < 0.3:
+        abnormality = [("abnormality", "is_normal", "yes" if normal else "no")]
+    present = f"{organ}_present" if rng.random() < 0.6 else "finding_present"
+    kind = _FINDING_KINDS[organ]
+    return [
+        *abnormality,
+        ("finding_present", present, "no" if normal else "yes"),
+        (kind, kind if rng.random() < 0.4 else "finding", finding),
+    ]
+
+
+def _unanswerable(organ: Organ, rng: np.random.Generator, *, held_out: bool) -> Asked:
     """A question about the person, the past, the future or an organ that is not in the picture."""
-    if not held_out and rng.random() < 0.35:
-        wording = _fill(str(rng.choice(_ELSEWHERE_WORDINGS)), organ, rng)
+    draw = 1.0 if held_out else rng.random()
+    if draw < 0.1:
+        question = _fill(str(rng.choice(_OF_ANOTHER_ORGAN[organ])), organ, rng)
+    elif draw < 0.35:
+        question = _fill(str(rng.choice(_ELSEWHERE_WORDINGS)), organ, rng)
     else:
-        wording = _worded("unanswerable", organ, rng, held_out=held_out)
-    return Asked(kind="unanswerable", question=wording, answer=CANNOT_TELL)
+        question = _worded("unanswerable", organ, rng, held_out=held_out)
+    return Asked(kind="unanswerable", question=question, answer=CANNOT_TELL)
 
 
 def _worded(source: str, organ: Organ, rng: np.random.Generator, *, held_out: bool) -> str:

@@ -62,7 +62,7 @@ def train_steps(
 
 
 def _rate(step: int, steps: int) -> float:
-    """Share of the highest learning rate: linear up over a twentieth of the steps, then a cosine down to 2 %."""
+    """Share of the highest rate: linear up over a twentieth of the steps, then a cosine down to 2 %."""
     warm = max(1, steps // 20)
     if step < warm:
         return (step + 1) / warm

@@ -1,0 +1,146 @@
+"""`medvqa ask`: one question about one study."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+
+from medvqa.assistant import Assistant
+from medvqa.cli.opening import open_assistant
+from medvqa.heatmaps import HEATMAPS
+from medvqa.imaging import CT_WINDOWS
+from medvqa.settings import load_settings
+from medvqa.study import read_study
+from medvqa.types import Answer, HeatmapMethod, WindowName
+
+VERDICTS = {
+    "grounded": "the picture made this answer likelier; it may still be wrong",
+    "fragile": "the wording of the question decided",
+    "image_blind": "the picture hardly mattered: the model would say this to an empty image",
+    "unsure": "the model was unsure of its words, or the picture mattered little",
+}
+"""What each verdict means, as shown beside it."""
+
+NOT_FOR_DIAGNOSIS = "Research software: not for diagnostic use."
+
+
+def ask(
+    study: Annotated[Path, typer.Argument(help="A DICOM, PNG or JPEG file, a folder or a ZIP archive.")],
+    question: Annotated[str, typer.Argument(help="In plain words, such as 'Is there a tumor?'.")],
+    *,
+    heatmap: Annotated[
+        str | None, typer.Option(help=f"Also explain the answer: {' or '.join(HEATMAPS)}.")
+    ] = None,
+    image: Annotated[
+        int | None, typer.Option(min=1, help="Which image of the study; else the middle one.")
+    ] = None,
+    window: Annotated[str | None, typer.Option(help=f"CT window: file, {', '.join(CT_WINDOWS)}.")] = None,
+    model: Annotated[str | None, typer.Option(help="Folder or hub name; else the shipped model.")] = None,
+    adapter: Annotated[str | None, typer.Option(help="Folder or hub name of a LoRA adapter.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the answer (JSON) and its heatmap (PNG, NPY) to this folder.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")] = False,
+    audit: Annotated[
+        str | None, typer.Option(metavar="URL", help="The audit trail: a path or an SQLAlchemy URL.")
+    ] = None,
+) -> None:
+    """Ask a question about a study; the answer comes with its checks and its row in the audit trail.
+
+    Example: medvqa ask scan.dcm "Is there a tumor?" --heatmap attention --out answers
+
+    Nothing is shown that could not be recorded. See what was recorded with `medvqa audit show ROW`.
+    """
+    _require_choice("--heatmap", heatmap, tuple(HEATMAPS))
+    _require_choice("--window", window, ("file", *CT_WINDOWS))
+    console = Console(stderr=True)
+    with console.status("Loading the model and reading the study") as status:
+        settings = load_settings(audit_url=audit, model=model, adapter=adapter)
+        opened = read_study(study, window=cast("WindowName | None", window))
+        assistant: Assistant = open_assistant(settings)
+        status.update("Answering" if heatmap is None else "Answering and explaining")
+        method = cast("HeatmapMethod | None", heatmap)
+        answer = assistant.ask(opened, question, image_number=image, heatmap=method)
+    described = describe(answer, out=out)
+    if as_json:
+        typer.echo(json.dumps(described, indent=2))
+    else:
+        show(answer, described, console=Console())
+
+
+def describe(answer: Answer, *, out: Path | None) -> dict[str, Any]:
+    """The answer as `--json` prints it; with `out`, its files are written there first."""
+    described: dict[str, Any] = {
+        "answer_id": answer.answer_id,
+        "audit_id": answer.audit_id,
+        "question": answer.question,
+        "text": answer.text,
+        "checks": asdict(answer.checks),
+        "heatmap": None,
+        "image": asdict(answer.image),
+        "model": asdict(answer.model),
+        "warnings": [asdict(notice) for notice in answer.warnings],
+        "created": answer.created.isoformat(),
+        "seconds": round(answer.seconds, 3),
+        "notice": NOT_FOR_DIAGNOSIS,
+    }
+    if answer.heatmap is not None:
+        described["heatmap"] = {
+            "method": answer.heatmap.method,
+            "explained": answer.heatmap.explained,
+            "convergence_delta": answer.heatmap.convergence_delta,
+            "grid": list(answer.heatmap.grid),
+            "shape": list(answer.heatmap.values.shape),
+            "overlay": None,
+            "values": None,
+        }
+    if out is not None:
+        _write(answer, described, out)
+    return described
+
+
+def show(answer: Answer, described: dict[str, Any], *, console: Console) -> None:
+    """Print an answer for a person."""
+    checks = answer.checks
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    table.add_row("verdict", f"[bold]{checks.verdict}[/]: {VERDICTS[checks.verdict]}")
+    table.add_row("confidence", f"{checks.confidence:.2f} mean token probability, uncalibrated")
+    table.add_row("image reliance", f"{checks.image_reliance:+.2f} nats against the blanked image")
+    if answer.heatmap is not None:
+        place = described["heatmap"]["overlay"] or "not written: give --out"
+        table.add_row("heatmap", escape(f"{answer.heatmap.method}: {place}"))
+    table.add_row("audit", f"row {answer.audit_id}: medvqa audit show {answer.audit_id}")
+    table.add_row("time", f"{answer.seconds:.1f} s, {escape(answer.model.name)}")
+    for notice in answer.warnings:
+        table.add_row(f"[yellow]{notice.code}[/]", escape(notice.message))
+    console.print(Panel(f"[bold]{escape(answer.text)}[/]", title=escape(answer.question), expand=False))
+    console.print(table)
+    console.print(f"[dim]{NOT_FOR_DIAGNOSIS}[/]")
+
+
+def _write(answer: Answer, described: dict[str, Any], out: Path) -> None:
+    """Files are named after the answer, never after anything in the study."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if answer.heatmap is not None:
+            overlay, values = out / f"{answer.answer_id}.png", out / f"{answer.answer_id}.npy"
+            answer.heatmap.save(overlay)
+            np.save(values, answer.heatmap.values)
+            described["heatmap"] |= {"overlay": str(overlay), "values": str(values)}
+        (out / f"{answer.answer_id}.json").write_text(json.dumps(described, indent=2) + "\n")
+    except OSError as error:
+        raise typer.BadParameter(f"{out} cannot be written to: {error.strerror}", param_hint="--out") from error
+
+
+def _require_choice(option: str, value: str | None, choices: tuple[str, ...]) -> None:
+    if value is not None and value not in choices:
+        raise typer.BadParameter(f"{value!r} is not one of {', '.join(choices)}", param_hint=option)

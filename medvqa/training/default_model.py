@@ -1,0 +1,109 @@
+"""The whole training of the default model: see, answer, tune with LoRA, save.
+
+Started with `torchrun`, every process takes its share; with one process it needs nothing else. Each stage
+leaves its weights in the run folder, and a run that was stopped goes on after the last finished stage.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from safetensors.torch import load_file, save_file
+
+from medvqa.training.architecture import SIDE, build_model, build_processor
+from medvqa.training.language_stage import learn_to_answer, with_lora
+from medvqa.training.pictures import Sampler, load_pictures, make_phantoms
+from medvqa.training.questions import every_text
+from medvqa.training.vision_stage import learn_to_see
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from torch import nn
+
+    from medvqa.training.schedule import Progress
+
+MODALITIES = ("CR", "DX", "MR", "US")
+"""What the pictures of `datasets/README.md` are, in DICOM's terms."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How many batches each process takes in each stage, and how many pictures a batch holds."""
+
+    see_steps: int = 2200
+    answer_steps: int = 1500
+    tune_steps: int = 300
+    see_batch: int = 32
+    answer_batch: int = 16
+    phantoms: int = 600
+    seed: int = 0
+
+
+def train_default_model(data: Path, run: Path, *, plan: Plan, progress: Progress) -> Path:
+    """Train from nothing on the pictures under `data`, and write the finished model to `run/model`.
+
+    Args:
+        data: Folder with `images.csv`, see `datasets/README.md`.
+        run: Folder for the stages; what is there already is not trained again.
+        plan: Lengths and seed.
+        progress: Told of every step.
+
+    Returns:
+        The folder of the finished model: a transformers checkpoint with float16 weights.
+
+    Raises:
+        TrainingError: If the data are missing or malformed.
+    """
+    accelerator = Accelerator()
+    run.mkdir(parents=True, exist_ok=True)
+    share = plan.seed + accelerator.process_index
+    processor = build_processor(every_text(np.random.default_rng(plan.seed), count=6000))
+    model = build_model(processor, seed=plan.seed)
+    real = load_pictures(data, split="train", side=SIDE)
+    everything = [*real, *make_phantoms(plan.phantoms, np.random.default_rng(plan.seed + 1), side=SIDE)]
+    set_seed(share)
+
+    vision = model.model.vision_model
+    sampler = Sampler(everything, side=SIDE, seed=share + 2, nodule_share=0.5)
+    see = partial(learn_to_see, sampler=sampler, steps=plan.see_steps, batch_size=plan.see_batch)
+    _stage(run / "1-see.safetensors", vision, accelerator, partial(see, progress=progress))
+
+    answer = partial(learn_to_answer, processor=processor, batch_size=plan.answer_batch, progress=progress)
+    sampler = Sampler(everything, side=SIDE, seed=share + 100, nodule_share=0.4)
+    answer_all = partial(answer, sampler=sampler, steps=plan.answer_steps, seed=share, learning_rate=8e-4)
+    _stage(run / "2-answer.safetensors", model, accelerator, answer_all)
+
+    adapted = with_lora(model)
+    sampler = Sampler(real, side=SIDE, seed=share + 200, nodule_share=0.3)
+    tune = partial(answer, sampler=sampler, steps=plan.tune_steps, seed=share + 1, learning_rate=5e-4)
+    _stage(run / "3-tune.safetensors", adapted, accelerator, tune)
+
+    if accelerator.is_main_process:
+        finished = cast("Any", adapted).merge_and_unload()
+        finished.half().save_pretrained(run / "model")
+        processor.save_pretrained(run / "model")
+        (run / "model" / "medvqa.json").write_text(json.dumps({"modalities": MODALITIES}, indent=2) + "\n")
+    accelerator.wait_for_everyone()
+    return run / "model"
+
+
+def _stage(path: Path, module: nn.Module, accelerator: Accelerator, train: Callable[..., None]) -> None:
+    """Train `module` and keep its weights at `path`, or take them from there."""
+    if path.is_file():
+        module.load_state_dict(load_file(path), strict=False)
+        return
+    train(module, accelerator=accelerator)
+    if accelerator.is_main_process:
+        unfinished = path.with_suffix(".part")
+        weights = {name: tensor.clone().contiguous() for name, tensor in module.state_dict().items()}
+        save_file(weights, unfinished)
+        unfinished.replace(path)
+    accelerator.wait_for_everyone()
