@@ -1,0 +1,67 @@
+"""`medvqa demo`: everything once, on studies that need no download."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from medvqa.cli.ask import NOT_FOR_DIAGNOSIS
+from medvqa.cli.opening import open_assistant
+from medvqa.demo import Shown, count_questions, run_demo
+from medvqa.settings import load_settings
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the pictures, the page and a trail of its own.")] = Path(
+        "medvqa-demo"
+    ),
+) -> None:
+    """Ask about real and simulated studies, explain and check each answer, record it and verify the trail.
+
+    Example: medvqa demo --out medvqa-demo
+
+    It uses DICOM files that pydicom carries, a study simulated on the spot, and no network.
+    """
+    console = Console()
+    trail = out / "audit.sqlite"
+    settings = load_settings(audit_url=str(trail))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        bar = bars.add_task("Loading the model", total=count_questions())
+        assistant = open_assistant(replace(settings, model=None, adapter=None))
+
+        def tell(shown: Shown) -> None:
+            bars.update(bar, advance=1, description="Asking")
+            console.print(_line(shown))
+
+        verification = run_demo(assistant, out, on_answer=tell)
+    console.print(
+        f"\nAudit trail: {verification.events} rows, "
+        + ("intact" if verification.intact else "[bold red]NOT INTACT[/]")
+        + f", head {verification.head[:16]}…"
+    )
+    console.print(f"[dim]{NOT_FOR_DIAGNOSIS}[/]")
+    console.print(f"\nLook at {out / 'index.html'} in a browser, then try:", markup=False, highlight=False)
+    for command in (
+        f"medvqa audit show 1 --audit {trail}",
+        f"medvqa ask {out / 'simulated-study'} 'Where is the nodule?' --image 2 --heatmap attention --out {out}",
+        "medvqa ui",
+    ):
+        console.print(f"  {command}", markup=False, highlight=False, soft_wrap=True)
+    if not verification.intact:
+        raise typer.Exit(1)
+
+
+def _line(shown: Shown) -> str:
+    answer = shown.answer
+    truth = f"  [dim]truth: {escape(shown.truth)}[/]" if shown.truth else ""
+    return (
+        f"[dim]{escape(shown.title)}[/]\n"
+        f"  {escape(answer.question)}  [bold]{escape(answer.text)}[/]  "
+        f"[dim]{answer.checks.verdict}, confidence {answer.checks.confidence:.2f} (uncalibrated), "
+        f"image reliance {answer.checks.image_reliance:+.1f} nats, row {answer.audit_id}[/]{truth}"
+    )

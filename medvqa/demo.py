@@ -1,0 +1,132 @@
+"""The demonstration: real and simulated studies become answers with heatmaps, recorded and verified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, StrictUndefined
+from PIL import Image as PillowImage
+from pydicom.data import get_testdata_file
+
+from medvqa.imaging import to_uint8
+from medvqa.simulated_study import write_simulated_study
+from medvqa.study import read_study
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from audit import Verification
+    from medvqa.assistant import Assistant
+    from medvqa.types import Answer, HeatmapMethod, Study
+
+_SEED = 7
+_REAL = (
+    ("MR_small.dcm", "Real MR of the head, 64 x 64, from pydicom's test files"),
+    ("CT_small.dcm", "Real CT, a modality that the model was not made for, from pydicom's test files"),
+    ("examples_rgb_color.dcm", "Real ultrasound in colour, from pydicom's test files"),
+)
+_REAL_QUESTIONS: tuple[tuple[str, HeatmapMethod], ...] = (
+    ("Which imaging modality is this?", "attention"),
+    ("Which organ is shown?", "integrated_gradients"),
+    ("How old is the patient?", "attention"),
+)
+_SIMULATED_QUESTIONS: tuple[tuple[str, HeatmapMethod], ...] = (
+    ("Is there a nodule in this image?", "attention"),
+    ("Where is the nodule?", "integrated_gradients"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """One answer of the demonstration, with its pictures."""
+
+    title: str
+    truth: str | None
+    """For simulated studies, where the finding is known to be."""
+    answer: Answer
+    image_file: str
+    overlay_file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    title: str
+    truth: str | None
+    study: Study
+    image_number: int
+    questions: tuple[tuple[str, HeatmapMethod], ...]
+
+
+def count_questions() -> int:
+    """How many questions `run_demo` asks."""
+    return len(_REAL) * len(_REAL_QUESTIONS) + 2 * len(_SIMULATED_QUESTIONS) + 1
+
+
+def run_demo(assistant: Assistant, folder: Path, *, on_answer: Callable[[Shown], None]) -> Verification:
+    """Ask about every study of the demonstration, then verify the trail and write `folder/index.html`.
+
+    Args:
+        assistant: What answers.
+        folder: For the simulated study, the pictures and the page.
+        on_answer: Called with each answer as it comes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shown: list[Shown] = []
+    for case in (*_real_cases(), *_simulated_cases(folder)):
+        for question, method in case.questions:
+            answer = assistant.ask(case.study, question, image_number=case.image_number, heatmap=method)
+            shown.append(_draw(case, answer, folder, number=len(shown) + 1))
+            on_answer(shown[-1])
+    verification = assistant.audit.verify()
+    _write_page(folder, shown, verification)
+    return verification
+
+
+def _real_cases() -> list[_Case]:
+    cases: list[_Case] = []
+    for name, title in _REAL:
+        # These files travel in pydicom's wheel; nothing is fetched.
+        path = str(get_testdata_file(name, download=False))
+        cases.append(
+            _Case(title=title, truth=None, study=read_study(path), image_number=1, questions=_REAL_QUESTIONS)
+        )
+    return cases
+
+
+def _simulated_cases(folder: Path) -> list[_Case]:
+    truth = write_simulated_study(folder / "simulated-study", seed=_SEED)
+    study = read_study(folder / "simulated-study")
+    cases: list[_Case] = []
+    for one in truth:
+        where = "no nodule" if one.nodule is None else f"nodule in the {one.nodule.quadrant(one.shape)} quadrant"
+        questions = _SIMULATED_QUESTIONS[:1] if one.nodule is None else _SIMULATED_QUESTIONS
+        cases.append(
+            _Case(
+                title=f"Simulated head phantom, image {one.image_number} of {len(truth)}",
+                truth=where,
+                study=study,
+                image_number=one.image_number,
+                questions=questions,
+            )
+        )
+    return cases
+
+
+def _draw(case: _Case, answer: Answer, folder: Path, *, number: int) -> Shown:
+    image_file, overlay_file = f"{number:02}-image.png", f"{number:02}-overlay.png"
+    PillowImage.fromarray(to_uint8(case.study.images[case.image_number - 1])).save(folder / image_file)
+    if answer.heatmap is not None:
+        answer.heatmap.save(folder / overlay_file)
+    return Shown(
+        title=case.title, truth=case.truth, answer=answer, image_file=image_file, overlay_file=overlay_file
+    )
+
+
+def _write_page(folder: Path, shown: list[Shown], verification: Verification) -> None:
+    source = files("medvqa").joinpath("templates", "demo.html").read_text(encoding="utf-8")
+    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(source)
+    page = template.render(shown=shown, verification=verification)
+    (folder / "index.html").write_text(page, encoding="utf-8")
