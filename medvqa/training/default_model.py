@@ -38,9 +38,9 @@ MODALITIES = ("CR", "DX", "MR", "US")
 class Plan:
     """How many batches each process takes in each stage, and how many pictures a batch holds."""
 
-    see_steps: int = 2200
-    answer_steps: int = 1500
-    tune_steps: int = 300
+    see_steps: int = 1500
+    answer_steps: int = 700
+    tune_steps: int = 120
     see_batch: int = 32
     answer_batch: int = 16
     phantoms: int = 600
