@@ -42,10 +42,8 @@ def open_engine(url: str, *, create: bool, busy_timeout_s: float) -> sa.Engine:
     """
     parsed = _require_file(url)
     path = None if str(parsed.database).startswith("file:") else Path(str(parsed.database))
-    if path is not None and create:
-        _create_file(path)
-    elif path is not None and not path.is_file():
-        raise OpenError(f"there is no audit trail at {path}; check the path, or record something first")
+    if path is not None:
+        _prepare_file(path, create=create)
     engine = sa.create_engine(parsed, connect_args={"timeout": busy_timeout_s})
     sqlalchemy.event.listen(engine, "connect", _configure)
     sqlalchemy.event.listen(engine, "begin", _begin)
@@ -98,14 +96,18 @@ def _require_file(url: str) -> sa.URL:
     return parsed
 
 
-def _create_file(path: Path) -> None:
+def _prepare_file(path: Path, *, create: bool) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
+        if create and not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
+        elif not create and not path.is_file():
+            raise OpenError(f"there is no audit trail at {path}; check the path, or record something first")
     except OSError as error:
+        verb = "created" if create else "opened"
         raise OpenError(
-            f"the audit trail {path} cannot be created: {error.strerror}; choose another place"
+            f"the audit trail {path} cannot be {verb}: {error.strerror}; "
+            "name another place or get access to it"
         ) from error
 
 

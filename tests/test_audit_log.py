@@ -238,6 +238,13 @@ def test_a_trail_that_is_not_to_be_created_must_exist(path: Path) -> None:
         audit.Log(url_of(path), create=False)
 
 
+def test_a_path_that_the_system_refuses_is_an_open_error(tmp_path: Path) -> None:
+    # Stands for a folder without permission, which root, who runs the tests in containers, always has.
+    for create in (True, False):
+        with pytest.raises(audit.OpenError, match="File name too long; name another place"):
+            audit.Log(url_of(tmp_path / ("x" * 300)), create=create)
+
+
 @pytest.mark.parametrize(
     ("url", "message"),
     [
