@@ -101,7 +101,9 @@ def _simulated_cases(folder: Path) -> list[_Case]:
     study = read_study(folder / "simulated-study")
     cases: list[_Case] = []
     for one in truth:
-        where = "no nodule" if one.nodule is None else f"nodule in the {one.nodule.quadrant(one.shape)} quadrant"
+        where = (
+            "no nodule" if one.nodule is None else f"nodule in the {one.nodule.quadrant(one.shape)} quadrant"
+        )
         questions = _SIMULATED_QUESTIONS[:1] if one.nodule is None else _SIMULATED_QUESTIONS
         cases.append(
             _Case(

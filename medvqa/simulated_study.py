@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from medvqa.simulation import Nodule, insert_nodule, phantom, place_nodule
 
@@ -51,7 +51,9 @@ def write_simulated_study(folder: Path, *, seed: int) -> tuple[SimulatedSlice, .
         pixels = phantom("brain", rng, shape=_SHAPE)
         nodule = None if number == 1 else place_nodule(pixels, rng)
         shown = pixels if nodule is None else insert_nodule(pixels, nodule)
-        _instance(shown, number=number, seed=seed).save_as(folder / f"slice-{number}.dcm", enforce_file_format=True)
+        _instance(shown, number=number, seed=seed).save_as(
+            folder / f"slice-{number}.dcm", enforce_file_format=True
+        )
         slices.append(SimulatedSlice(image_number=number, nodule=nodule, shape=_SHAPE))
     return tuple(slices)
 
@@ -89,5 +91,5 @@ def _instance(pixels: Pixels, *, number: int, seed: int) -> FileDataset:
     return dataset
 
 
-def _uid(seed: int, name: str) -> str:
+def _uid(seed: int, name: str) -> UID:
     return generate_uid(entropy_srcs=["medvqa simulated study", str(seed), name])

@@ -16,6 +16,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, uniform_filter
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from medvqa.types import Pixels
 
 Organ: TypeAlias = Literal["brain", "chest", "breast"]
@@ -51,7 +53,7 @@ def phantom(organ: Organ, rng: np.random.Generator, *, shape: tuple[int, int] = 
 
 
 def insert_nodule(pixels: Pixels, nodule: Nodule) -> Pixels:
-    """Return a copy of `pixels` (rows, columns) in [0, 1] with `nodule` blended in, one pixel soft at its rim."""
+    """Return a copy of `pixels` (rows, columns) in [0, 1] with `nodule` blended in, soft at its rim."""
     rows, columns = np.ogrid[: pixels.shape[0], : pixels.shape[1]]
     distance = np.hypot(rows + 0.5 - nodule.row, columns + 0.5 - nodule.column)
     weight = np.clip(nodule.radius - distance + 0.5, 0, 1)
@@ -97,7 +99,7 @@ def _texture(rng: np.random.Generator, shape: tuple[int, int], grain: float) -> 
     return (noise / max(float(noise.std()), 1e-6)).astype(np.float32)
 
 
-def _brain(rng: np.random.Generator, shape: tuple[int, int]) -> Pixels:
+def _brain(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.floating]:
     middle = (0.5 + rng.uniform(-0.03, 0.03), 0.5 + rng.uniform(-0.03, 0.03))
     height, width = rng.uniform(0.38, 0.46), rng.uniform(0.3, 0.38)
     scalp = _ellipse(shape, middle, (height, width))
@@ -111,7 +113,7 @@ def _brain(rng: np.random.Generator, shape: tuple[int, int]) -> Pixels:
     return picture + 0.01 * rng.standard_normal(shape)
 
 
-def _chest(rng: np.random.Generator, shape: tuple[int, int]) -> Pixels:
+def _chest(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.floating]:
     body = _ellipse(shape, (0.62, 0.5), (0.65, 0.52))
     picture = 0.1 + rng.uniform(0.5, 0.62) * body
     for side in (-1, 1):
@@ -127,7 +129,7 @@ def _chest(rng: np.random.Generator, shape: tuple[int, int]) -> Pixels:
     return smooth + 0.01 * _texture(rng, shape, 1)
 
 
-def _breast(rng: np.random.Generator, shape: tuple[int, int]) -> Pixels:
+def _breast(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.floating]:
     depth = (np.arange(shape[0])[:, None] + 0.5) / shape[0]
     layers = gaussian_filter(rng.standard_normal(shape), (2 * shape[0] / 192, 14 * shape[1] / 192))
     layers /= max(float(layers.std()), 1e-6)
@@ -136,6 +138,6 @@ def _breast(rng: np.random.Generator, shape: tuple[int, int]) -> Pixels:
     return gaussian_filter(echo * speckle, (0.5, 0.9)) * (depth > 0.01)
 
 
-_PHANTOMS: Mapping[Organ, Callable[[np.random.Generator, tuple[int, int]], Pixels]] = MappingProxyType(
-    {"brain": _brain, "chest": _chest, "breast": _breast}
+_PHANTOMS: Mapping[Organ, Callable[[np.random.Generator, tuple[int, int]], NDArray[np.floating]]] = (
+    MappingProxyType({"brain": _brain, "chest": _chest, "breast": _breast})
 )

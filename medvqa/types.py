@@ -82,7 +82,7 @@ class Frame:
     windows: tuple[Window, ...] = ()
     voi_lut: LookupTable | None = None
     padding: tuple[float, float] | None = None
-    """Range of modality values, both ends included, that only pad the image: Pixel Padding Value (0028,0120)."""
+    """Modality values, both ends included, that only pad the image: Pixel Padding Value (0028,0120)."""
     pixel_spacing_mm: tuple[float, float] | None = None
     """Between rows, between columns."""
     orientation: tuple[float, float, float, float, float, float] | None = None

@@ -20,9 +20,7 @@ SURE_FROM = 0.5
 """Mean token probability."""
 
 
-def check_answer(
-    model: VisionLanguageModel, image: Image, question: str, generation: Generation
-) -> Checks:
+def check_answer(model: VisionLanguageModel, image: Image, question: str, generation: Generation) -> Checks:
     """Measure every check on one answer."""
     confidence = mean_token_probability(generation)
     blanked = log_likelihood_blanked(model, image, question, generation)

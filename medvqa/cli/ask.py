@@ -138,7 +138,9 @@ def _write(answer: Answer, described: dict[str, Any], out: Path) -> None:
             described["heatmap"] |= {"overlay": str(overlay), "values": str(values)}
         (out / f"{answer.answer_id}.json").write_text(json.dumps(described, indent=2) + "\n")
     except OSError as error:
-        raise typer.BadParameter(f"{out} cannot be written to: {error.strerror}", param_hint="--out") from error
+        raise typer.BadParameter(
+            f"{out} cannot be written to: {error.strerror}", param_hint="--out"
+        ) from error
 
 
 def _require_choice(option: str, value: str | None, choices: tuple[str, ...]) -> None:

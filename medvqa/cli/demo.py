@@ -16,9 +16,9 @@ from medvqa.settings import load_settings
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the pictures, the page and a trail of its own.")] = Path(
-        "medvqa-demo"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="Folder for the pictures, the page and a trail of its own.")
+    ] = Path("medvqa-demo"),
 ) -> None:
     """Ask about real and simulated studies, explain and check each answer, record it and verify the trail.
 
@@ -45,10 +45,12 @@ def demo(
         + f", head {verification.head[:16]}…"
     )
     console.print(f"[dim]{NOT_FOR_DIAGNOSIS}[/]")
-    console.print(f"\nLook at {out / 'index.html'} in a browser, then try:", markup=False, highlight=False)
+    page = out / "index.html"
+    console.print(f"\nLook at {page} in a browser, then try:", markup=False, highlight=False)
+    study = out / "simulated-study"
     for command in (
         f"medvqa audit show 1 --audit {trail}",
-        f"medvqa ask {out / 'simulated-study'} 'Where is the nodule?' --image 2 --heatmap attention --out {out}",
+        f"medvqa ask {study} 'Where is the nodule?' --image 2 --heatmap attention --out {out}",
         "medvqa ui",
     ):
         console.print(f"  {command}", markup=False, highlight=False, soft_wrap=True)

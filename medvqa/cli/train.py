@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from accelerate import PartialState
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -37,6 +38,8 @@ def train(
             bars.update(bar, completed=step, total=steps, description=f"loss {loss:.3f}")
 
         model = train_default_model(data, run, plan=plan, progress=progress)
+        if not PartialState().is_main_process:
+            return
         figures = score_model(model, data, progress=progress, limit=8 if quick else None)
     write_figures(model, figures)
     typer.echo(f"{model} is trained and measured; ask it with: medvqa ask STUDY QUESTION --model {model}")

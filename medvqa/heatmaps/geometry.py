@@ -48,4 +48,3 @@ def pool(fine: Tensor, grid: TokenGrid) -> Tensor:
     """Sum a map of the model's own pixels, shape (rows, columns), over the cells of `grid`."""
     cells = functional.adaptive_avg_pool2d(fine[None, None], (grid.rows, grid.columns))[0, 0]
     return cells * (fine.numel() / (grid.rows * grid.columns))
-

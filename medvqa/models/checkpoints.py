@@ -18,7 +18,13 @@ DEFAULT_MODEL = "default"
 
 _DEFAULT_FOLDER = Path(__file__).parent / "weights"
 _NEEDED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-_TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "chat_template*", "*.model", "processor_config.json")
+_TOKENIZER_FILES = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "chat_template*",
+    "*.model",
+    "processor_config.json",
+)
 
 
 def find_checkpoint(name_or_path: str | Path) -> Path:

@@ -228,7 +228,9 @@ def load_model(
         },
         libraries={"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
     )
-    return HuggingFaceModel(model.to(place), processor, identity, modalities=declared_modalities(folder))
+    return HuggingFaceModel(
+        cast("Any", model).to(place), processor, identity, modalities=declared_modalities(folder)
+    )
 
 
 def _with_adapter(model: Any, folder: Path) -> Any:

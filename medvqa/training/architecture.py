@@ -82,8 +82,9 @@ def build_model(processor: LlavaProcessor, *, seed: int) -> DeepseekVLForConditi
         image_size=SIDE,
         layer_scale_init_value=0.5,
         drop_path_rate=0.1,
-        hidden_size=192,
     )
+    # DeepSeek-VL sizes its aligner by this name, which ConvNeXt's own settings lack.
+    vision.hidden_size = 192  # pyright: ignore[reportAttributeAccessIssue]
     text = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=192,
@@ -98,6 +99,9 @@ def build_model(processor: LlavaProcessor, *, seed: int) -> DeepseekVLForConditi
         pad_token_id=tokenizer.pad_token_id,
     )
     config = DeepseekVLConfig(
-        vision_config=vision, text_config=text, image_token_id=processor.image_token_id, tie_word_embeddings=True
+        vision_config=vision,
+        text_config=text,
+        image_token_id=processor.image_token_id,
+        tie_word_embeddings=True,
     )
     return DeepseekVLForConditionalGeneration(config)

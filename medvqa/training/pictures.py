@@ -1,4 +1,4 @@
-"""The pictures that the default model learns from: real ones, phantoms, and either with a simulated nodule."""
+"""What the default model learns from: real pictures, phantoms, and either with a simulated nodule."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ def load_pictures(data: Path, *, split: Split, side: int) -> list[Picture]:
     """
     table = data / "images.csv"
     if not table.is_file():
-        raise TrainingError(f"{table} is missing; --data must name a folder in the form of datasets/README.md")
+        raise TrainingError(
+            f"{table} is missing; --data must name a folder in the form of datasets/README.md"
+        )
     with table.open(newline="") as lines:
         return [_load(data, row, side) for row in csv.DictReader(lines) if row["split"] == split]
 
@@ -133,7 +135,9 @@ class Sampler:
             for picture in self._vary([self._pictures[index] for index in chosen[start : start + _TOGETHER]])
         ]
         share = self._nodule_share
-        return [with_nodule(picture, self._rng) if self._rng.random() < share else picture for picture in varied]
+        return [
+            with_nodule(picture, self._rng) if self._rng.random() < share else picture for picture in varied
+        ]
 
     def _vary(self, pictures: list[Picture]) -> list[Picture]:
         stacked = np.stack([picture.pixels for picture in pictures])
@@ -156,7 +160,7 @@ def _load(data: Path, row: dict[str, str], side: int) -> Picture:
         raise TrainingError(f"{data / row['path']} cannot be read as an image; download it again") from error
     finding = _FINDINGS.get(row["label"], row["label"])
     return Picture(
-        pixels=np.asarray(resized, dtype=np.float32) / 255,
+        pixels=np.asarray(resized, dtype=np.float32) / np.float32(255),
         content=Content(organ=organ, finding=finding, nodule=None, shape=(side, side)),
         name=row["path"],
     )

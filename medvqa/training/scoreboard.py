@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from medvqa.models.huggingface import HuggingFaceModel
-    from medvqa.training.questions import Asked, Kind
+    from medvqa.training.questions import Asked
     from medvqa.training.schedule import Progress
 
 SIDE = 224
@@ -46,7 +46,7 @@ class Figures:
     """All scores of one model."""
 
     pictures: int
-    by_kind: dict[Kind, Score]
+    by_kind: dict[str, Score]
     overall: Score
     held_out_wordings: float
     """Accuracy with the picture, on wordings that training has never used."""
@@ -87,7 +87,9 @@ def score_model(model: Path, data: Path, *, progress: Progress, limit: int | Non
     kinds = sorted({asked.kind for asked in questions})
     return Figures(
         pictures=len(pictures),
-        by_kind={kind: _score(right, np.array([asked.kind == kind for asked in questions])) for kind in kinds},
+        by_kind={
+            kind: _score(right, np.array([asked.kind == kind for asked in questions])) for kind in kinds
+        },
         overall=_score(right, np.ones(len(questions), dtype=bool)),
         held_out_wordings=round(float(worded.mean()), 3),
     )
@@ -98,7 +100,9 @@ def score_phantoms(model: HuggingFaceModel, *, count: int, seed: int) -> dict[st
     rng = np.random.default_rng(seed)
     plain = make_phantoms(count, rng, side=SIDE)
     pictures = [with_nodule(picture, rng) if index % 2 else picture for index, picture in enumerate(plain)]
-    pairs = [(to_image(picture), asked) for picture in pictures for asked in ask_everything(picture.content, rng)]
+    pairs = [
+        (to_image(picture), asked) for picture in pictures for asked in ask_everything(picture.content, rng)
+    ]
     questions = [asked for _, asked in pairs]
     silent: Progress = lambda _step, _steps, _running: None  # noqa: E731
     seen = _ask(model, [image for image, _ in pairs], questions, silent)

@@ -37,7 +37,7 @@ class _Seeing(nn.Module):
 
     def __init__(self, vision: DINOv3ConvNextModel) -> None:
         super().__init__()
-        hidden_size = vision.config.hidden_sizes[-1]
+        hidden_size = vision.layer_norm.normalized_shape[0]
         self.vision = vision
         self.label = nn.Linear(hidden_size, len(LABELS))
         self.cell = nn.Linear(hidden_size, 1)
