@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from monai.transforms.compose import Compose
@@ -72,7 +72,6 @@ def voi_dataset(**elements: Any) -> Dataset:
 
 class TestVoi:
     @pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
-    @settings(deadline=None)
     @given(
         values=STORED,
         center=st.floats(-2000, 2000).map(lambda x: round(x, 2)),
@@ -100,7 +99,6 @@ class TestVoi:
     def test_linear_of_width_one_is_a_threshold(self) -> None:
         assert pixels([[9, 10, 11]], windows=(Window(center=10.5, width=1),)).tolist() == [[0, 0, 1]]
 
-    @settings(deadline=None)
     @given(
         values=hnp.arrays(np.int16, ODD_SHAPES, elements=st.integers(-300, 300)),
         entries=st.lists(st.integers(0, 4095), min_size=1, max_size=64),
@@ -120,7 +118,6 @@ class TestVoi:
         lut = LookupTable(first_mapped=0, bits=8, entries=(255, 0))
         assert pixels([[0, 1]], voi_lut=lut, windows=(WINDOW,)).tolist() == [[1, 0]]
 
-    @settings(deadline=None)
     @given(values=STORED, function=st.sampled_from(["LINEAR", "LINEAR_EXACT", "SIGMOID"]))
     def test_brighter_stays_brighter(self, values: NDArray[np.int16], function: Any) -> None:
         shown = pixels(values, windows=(Window(center=40, width=400, function=function),))
@@ -245,7 +242,6 @@ class TestPolarityAndPadding:
 
 class TestEveryImage:
     @pytest.mark.parametrize("polarity", ["MONOCHROME1", "MONOCHROME2"])
-    @settings(deadline=None)
     @given(values=ANY_FLOAT, modality=st.sampled_from(MODALITIES), padded=st.booleans())
     def test_is_finite_in_range_read_only_and_replays(
         self, polarity: str, values: NDArray[np.float32], modality: str, padded: bool
