@@ -21,6 +21,9 @@ WindowName: TypeAlias = Literal["file", "lung", "bone", "brain", "soft_tissue"]
 HeatmapMethod: TypeAlias = Literal["attention", "integrated_gradients"]
 Verdict: TypeAlias = Literal["grounded", "fragile", "image_blind", "unsure"]
 
+NOT_FOR_DIAGNOSIS = "Research software: not for diagnostic use."
+"""Stands wherever an `Answer` is read."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:

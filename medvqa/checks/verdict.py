@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from medvqa.checks.confidence import mean_token_probability
@@ -18,6 +20,16 @@ GROUNDED_FROM = 0.7
 """Nats: the image makes the answer at least about twice as likely (ln 2 = 0.69)."""
 SURE_FROM = 0.5
 """Mean token probability."""
+
+MEANINGS: Mapping[Verdict, str] = MappingProxyType(
+    {
+        "grounded": "the picture made this answer likelier; it may still be wrong",
+        "fragile": "the wording of the question decided",
+        "image_blind": "the picture hardly mattered: the model would say this to an empty image",
+        "unsure": "the model was unsure of its words, or the picture mattered little",
+    }
+)
+"""What each verdict means, as shown beside it; see `judge` for the thresholds."""
 
 
 def check_answer(model: VisionLanguageModel, image: Image, question: str, generation: Generation) -> Checks:

@@ -13,22 +13,13 @@ from rich.panel import Panel
 from rich.table import Table
 
 from medvqa.assistant import Assistant
+from medvqa.checks.verdict import MEANINGS
 from medvqa.cli.opening import open_assistant
 from medvqa.heatmaps import HEATMAPS
 from medvqa.imaging import CT_WINDOWS
 from medvqa.settings import load_settings
 from medvqa.study import read_study
-from medvqa.types import Answer, HeatmapMethod, WindowName
-
-VERDICTS = {
-    "grounded": "the picture made this answer likelier; it may still be wrong",
-    "fragile": "the wording of the question decided",
-    "image_blind": "the picture hardly mattered: the model would say this to an empty image",
-    "unsure": "the model was unsure of its words, or the picture mattered little",
-}
-"""What each verdict means, as shown beside it."""
-
-NOT_FOR_DIAGNOSIS = "Research software: not for diagnostic use."
+from medvqa.types import NOT_FOR_DIAGNOSIS, Answer, HeatmapMethod, WindowName
 
 
 def ask(
@@ -112,7 +103,7 @@ def show(answer: Answer, described: dict[str, Any], *, console: Console) -> None
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column()
-    table.add_row("verdict", f"[bold]{checks.verdict}[/]: {VERDICTS[checks.verdict]}")
+    table.add_row("verdict", f"[bold]{checks.verdict}[/]: {MEANINGS[checks.verdict]}")
     table.add_row("confidence", f"{checks.confidence:.2f} mean token probability, uncalibrated")
     table.add_row("image reliance", f"{checks.image_reliance:+.2f} nats against the blanked image")
     if answer.heatmap is not None:
