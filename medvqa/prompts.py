@@ -16,7 +16,7 @@ def clean_question(question: str) -> str:
     """Return the question on one line.
 
     Raises:
-        QuestionError: If it is empty or longer than `MAX_QUESTION_CHARACTERS`.
+        QuestionError: If it is empty, longer than `MAX_QUESTION_CHARACTERS` or not Unicode text.
     """
     cleaned = " ".join(question.split())
     if not cleaned:
@@ -25,6 +25,8 @@ def clean_question(question: str) -> str:
         raise QuestionError(
             f"the question has {len(cleaned)} characters; shorten it to {MAX_QUESTION_CHARACTERS} at most"
         )
+    if any("\ud800" <= character <= "\udfff" for character in cleaned):
+        raise QuestionError("the question holds bytes that are not UTF-8; type it anew")
     return cleaned
 
 

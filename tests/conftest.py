@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import socket
+from typing import TYPE_CHECKING
 
 import pytest
+
+import medvqa
+
+if TYPE_CHECKING:
+    from medvqa.models.huggingface import HuggingFaceModel
 
 
 @pytest.fixture
@@ -16,3 +22,9 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture(scope="session")
+def default_model() -> HuggingFaceModel:
+    """The model that ships with medvqa, loaded once."""
+    return medvqa.load_model()

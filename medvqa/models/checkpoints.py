@@ -18,12 +18,10 @@ DEFAULT_MODEL = "default"
 
 _DEFAULT_FOLDER = Path(__file__).parent / "weights"
 _NEEDED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+_WEIGHT_FILES = ("config.json", "generation_config.json", "*.safetensors")
 _TOKENIZER_FILES = (
-    "tokenizer*",
-    "special_tokens_map.json",
-    "chat_template*",
-    "*.model",
-    "processor_config.json",
+    *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.model"),
+    *("chat_template*", "processor_config.json", "preprocessor_config.json"),
 )
 
 
@@ -57,8 +55,8 @@ def declared_modalities(folder: Path) -> frozenset[str]:
 
 
 def weights_sha256(folder: Path) -> str:
-    """Digest over the names and bytes of the configuration and every safetensors file."""
-    return _digest({folder / "config.json", *folder.glob("*.safetensors")})
+    """Digest over the names and bytes of the configurations and every safetensors file."""
+    return _digest({path for pattern in _WEIGHT_FILES for path in folder.glob(pattern)})
 
 
 def tokenizer_sha256(folder: Path) -> str:

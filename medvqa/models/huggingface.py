@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from peft import PeftModel
+from peft import PeftModel, get_peft_model_state_dict
+from peft.utils.save_and_load import load_peft_weights
 from PIL import Image as PillowImage
+from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoModelForImageTextToText, AutoProcessor, set_seed
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, set_seed
 
 from medvqa.errors import ModelError, QuestionError
 from medvqa.imaging import to_uint8
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from medvqa.types import Image
 
 _LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "numpy", "pillow", "monai", "pydicom")
+_UNLOADABLE = (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, SafetensorError)
 
 
 class HuggingFaceModel:
@@ -47,6 +50,13 @@ class HuggingFaceModel:
         self._processor = processor
         self._family = family_of(model.config.model_type)
         self._image_token_id: int = model.config.image_token_id
+        # A checkpoint's own generation settings may ask for beams; an image token is no word of an answer.
+        self._decoding: dict[str, Any] = {
+            "do_sample": False,
+            "num_beams": 1,
+            "suppress_tokens": [self._image_token_id],
+            "max_new_tokens": identity.parameters["max_new_tokens"],
+        }
         self.identity = identity
         self.modalities = modalities
 
@@ -54,16 +64,13 @@ class HuggingFaceModel:
         """Answer by greedy decoding, one image and one question at a time.
 
         Raises:
-            QuestionError: If image and question together are longer than the model can read.
+            QuestionError: If image and question together are longer than the model can read, or the question
+                holds one of its special tokens.
         """
         inputs = self.inputs(image, question)
         with torch.inference_mode():
             output = self._model.generate(
-                **inputs,
-                do_sample=False,
-                max_new_tokens=self.identity.parameters["max_new_tokens"],
-                return_dict_in_generate=True,
-                output_logits=True,
+                **inputs, **self._decoding, return_dict_in_generate=True, output_logits=True
             )
         token_ids = output.sequences[0, inputs["input_ids"].shape[1] :]
         log_probabilities = torch.stack(output.logits)[:, 0].float().log_softmax(-1)
@@ -86,9 +93,7 @@ class HuggingFaceModel:
             text=texts, images=pictures, return_tensors="pt", padding=True, add_special_tokens=False
         ).to(self._model.device, self._model.dtype)
         with torch.inference_mode():
-            sequences = self._model.generate(
-                **inputs, do_sample=False, max_new_tokens=self.identity.parameters["max_new_tokens"]
-            )
+            sequences = self._model.generate(**inputs, **self._decoding)
         answers = sequences[:, inputs["input_ids"].shape[1] :]
         return [
             text.strip() for text in self._processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
@@ -151,6 +156,13 @@ class HuggingFaceModel:
         return self._family.grid(tokens, self._family.covered(self._processor.image_processor, shape))
 
     def _render(self, question: str) -> str:
+        """Refuse what would be read as an image or as the end of the question, not as words."""
+        for token in self._processor.tokenizer.added_tokens_decoder.values():
+            if token.special and token.content in question:
+                raise QuestionError(
+                    f"the question holds {token.content!r}, a special token of {self.identity.name}; "
+                    "leave it out"
+                )
         return self._processor.apply_chat_template(chat_messages(question), add_generation_prompt=True)
 
     def _forward(
@@ -195,18 +207,12 @@ def load_model(
         max_new_tokens: Longest answer.
 
     Raises:
-        ModelError: If the checkpoint or adapter cannot be found or loaded, or they do not fit.
+        ModelError: If the checkpoint or adapter cannot be found or loaded, they do not fit, or there is no
+            such device.
     """
     folder = find_checkpoint(name_or_path)
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    dtype = torch.float32 if place.type == "cpu" else "auto"
-    try:
-        processor = AutoProcessor.from_pretrained(folder, backend="pil")
-        model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise ModelError(
-            f"{folder.name!r} cannot be loaded as an image-text-to-text model: {_first_line(error)}"
-        ) from error
+    place = _usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    processor, model = _read_checkpoint(folder, dtype=torch.float32 if place.type == "cpu" else "auto")
     adapter_folder = find_checkpoint(adapter) if adapter is not None else None
     if adapter_folder is not None:
         model = _with_adapter(model, adapter_folder)
@@ -233,12 +239,50 @@ def load_model(
     )
 
 
+def _usable_device(name: str) -> torch.device:
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # builds without CUDA assert
+        raise ModelError(f"device {name!r} cannot be used: {_first_line(error)}; choose cpu") from error
+
+
+def _read_checkpoint(folder: Path, *, dtype: Any) -> tuple[Any, Any]:
+    """Processor and model; only safetensors files are read, since only they are in the model's digest."""
+    try:
+        # Before the weights, which may be many gigabytes.
+        family_of(AutoConfig.from_pretrained(folder).model_type)
+        processor = AutoProcessor.from_pretrained(folder, backend="pil")
+        model, report = AutoModelForImageTextToText.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, output_loading_info=True
+        )
+    except _UNLOADABLE as error:
+        raise ModelError(
+            f"{folder.name!r} cannot be loaded as an image-text-to-text model: {_first_line(error)}"
+        ) from error
+    if missing := report["missing_keys"]:
+        raise ModelError(
+            f"the weights in {folder.name!r} lack {len(missing)} tensors of the model, such as {min(missing)}; "
+            "they would be random, so fetch the checkpoint again"
+        )
+    if getattr(processor, "image_processor", None) is None or not processor.chat_template:
+        raise ModelError(
+            f"{folder.name!r} has no image processor or no chat template; add preprocessor_config.json and "
+            "chat_template.jinja"
+        )
+    return processor, model
+
+
 def _with_adapter(model: Any, folder: Path) -> Any:
     """Merge the adapter into the weights, so that it costs nothing at each question."""
     try:
-        adapted = PeftModel.from_pretrained(model, folder)
-        return cast("Any", adapted).merge_and_unload()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        adapted = cast("Any", PeftModel.from_pretrained(model, folder))
+        # peft only warns of matrices without a place, and of places without a matrix.
+        stored = load_peft_weights(str(folder), device="cpu").keys()
+        strays = sorted(key for key in stored ^ get_peft_model_state_dict(adapted).keys() if "lora_" in key)
+        if strays:
+            raise ValueError(f"{len(strays)} matrices do not match, such as {strays[0]}")
+        return adapted.merge_and_unload()
+    except _UNLOADABLE as error:
         raise ModelError(
             f"adapter {folder.name!r} does not fit this model: {_first_line(error)}; "
             "pass the base model that it was tuned from with --model"
@@ -246,4 +290,4 @@ def _with_adapter(model: Any, folder: Path) -> Any:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
