@@ -1,0 +1,69 @@
+"""`medvqa ui`: the screens, in a browser on this machine."""
+
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medvqa.errors import MedvqaError
+from medvqa.settings import Settings, load_settings
+
+STREAMLIT_OPTIONS = {
+    "server.headless": "true",
+    # Whoever reaches the port reads any study that this user can read.
+    "server.address": "127.0.0.1",
+    "server.fileWatcherType": "none",
+    "server.maxUploadSize": "2048",  # MiB, as `Limits.file_bytes`
+    "browser.gatherUsageStats": "false",
+    "client.showErrorDetails": "none",
+    "client.toolbarMode": "minimal",
+}
+
+
+def ui(
+    *,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of 127.0.0.1 to listen on.")] = 8501,
+    audit: Annotated[
+        str | None, typer.Option(metavar="URL", help="The audit trail: a path or an SQLAlchemy URL.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Folder or hub name; else the shipped model.")] = None,
+    adapter: Annotated[str | None, typer.Option(help="Folder or hub name of a LoRA adapter.")] = None,
+) -> None:
+    """Open the screens: ask about a study in a browser, on this machine alone.
+
+    Example: medvqa ui --port 8501
+
+    Then open the address that is printed; stop with Ctrl+C.
+    """
+    settings = load_settings(audit_url=audit, model=model, adapter=adapter)
+    command = [sys.executable, "-m", "streamlit", "run", str(find_app()), f"--server.port={port}"]
+    command += [f"--{name}={value}" for name, value in STREAMLIT_OPTIONS.items()]
+    result = subprocess.run(command, env={**os.environ, **environment(settings)}, check=False)  # noqa: S603
+    raise typer.Exit(result.returncode)
+
+
+def find_app() -> Path:
+    """The page's file, found without importing it: `medvqa` knows nothing of screens.
+
+    Raises:
+        MedvqaError: If the screens are not installed.
+    """
+    package = find_spec("ui")
+    app = None if package is None or package.origin is None else Path(package.origin).with_name("app.py")
+    if app is None or not app.is_file():
+        raise MedvqaError("the screens are not installed: there is no ui/app.py; install medvqa as a whole")
+    return app
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Settings as the variables from which the screens' own process reads them."""
+    given = {key: value for key, value in asdict(settings).items() if value is not None}
+    variables = {f"MEDVQA_{key.upper()}": str(value) for key, value in given.items()}
+    # What other libraries remark about a file may quote a patient attribute from it.
+    variables |= {"PYTHONWARNINGS": "ignore", "TRANSFORMERS_VERBOSITY": "error"}
+    return variables | ({} if settings.threads is None else {"OMP_NUM_THREADS": str(settings.threads)})
