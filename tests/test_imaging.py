@@ -70,6 +70,14 @@ def voi_dataset(**elements: Any) -> Dataset:
     return dataset
 
 
+def test_ct_passes_over_a_window_that_shows_one_grey() -> None:
+    brain, bone = Window(center=30, width=100), np.linspace(300, 900, 64).reshape(8, 8)
+    image = imaging.present(frame(bone, windows=(brain,)))
+    assert image.applied[0].parameters["source"] == "bone"
+    assert np.ptp(image.pixels) > 0.3
+    assert imaging.present(frame(bone, windows=(brain,)), window="file").pixels.min() == 1
+
+
 class TestVoi:
     @pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
     @given(
@@ -87,7 +95,8 @@ class TestVoi:
         dataset = voi_dataset(WindowCenter=center, WindowWidth=width, VOILUTFunction=function)
         with warnings.catch_warnings(action="ignore"):  # pydicom's exponential overflows
             expected = (apply_windowing(values, dataset) + 2**15) / (2**16 - 1)
-        shown = pixels(values, windows=(Window(center=center, width=width, function=function),))
+        one = Window(center=center, width=width, function=function)
+        shown = imaging.present(frame(values, windows=(one,)), window="file").pixels
         near_step = width < 1.01  # where a rounding of the edge flips black to white
         np.testing.assert_allclose(shown, expected, atol=1.0 if near_step else 1e-3 / (width - 1) + 1e-5)
 
@@ -111,7 +120,8 @@ class TestVoi:
         expected = np.asarray(entries)[np.clip(values.astype(int) - first, 0, len(entries) - 1)]
         if len(entries) > 1:
             np.testing.assert_array_equal(apply_voi_lut(values, voi_dataset(VOILUTSequence=[item])), expected)
-        shown = pixels(values, voi_lut=LookupTable(first_mapped=first, bits=12, entries=tuple(entries)))
+        lut = LookupTable(first_mapped=first, bits=12, entries=tuple(entries))
+        shown = imaging.present(frame(values, voi_lut=lut), window="file").pixels
         np.testing.assert_allclose(shown, expected / 4095, atol=1e-6)
 
     def test_lut_comes_before_the_window(self) -> None:

@@ -39,6 +39,8 @@ FILM_PERCENTILES = (0.1, 99.9)
 LEAST_CONTRAST = 0.1
 """A file's VOI must spread the image's percentiles this far over [0, 1], or it does not fit the image."""
 
+_CT_ORDER = ("soft_tissue", "bone", "lung")
+
 # Taking every third row and column of a 3000 x 3000 film moves its percentiles by next to nothing.
 _SAMPLE = 1_000_000
 
@@ -120,7 +122,9 @@ def _colour() -> Compose:
 
 
 def _ct(frame: Frame) -> Compose:
-    return _grey(frame, _file_voi(frame) or _ct_window("soft_tissue"))
+    windows = (_ct_window(name) for name in _CT_ORDER)
+    fitting = _fitting_voi(frame) or next((window for window in windows if _fits(frame, window)), None)
+    return _grey(frame, fitting or _percentile_range(frame, PERCENTILES))
 
 
 def _film(frame: Frame) -> Compose:
@@ -148,8 +152,8 @@ PRESENTATIONS: Mapping[str, Callable[[Frame], Compose]] = MappingProxyType(
 )
 """The rule of each Modality (0008,0060) for grey frames; colour is shown as it is.
 
-CT takes the file's VOI, else `soft_tissue`. Every other modality takes the file's VOI where it fits the image
-(`LEAST_CONTRAST`); else radiographs take `FILM_PERCENTILES`, 8-bit ultrasound its 8 bits, and all others,
+CT takes the first that fits the image (`LEAST_CONTRAST`) of the file's VOI, `soft_tissue`, `bone` and `lung`, else
+`PERCENTILES`. Every other modality takes the file's VOI where it fits; else radiographs take `FILM_PERCENTILES`, 8-bit ultrasound its 8 bits, and all others,
 `unknown` included, `PERCENTILES`.
 """
 
@@ -180,10 +184,12 @@ def _obeys_standard(window: Window) -> bool:
 def _fitting_voi(frame: Frame) -> _Voi | None:
     """Return the file's VOI unless it shows nearly all of this image as one grey."""
     voi = _file_voi(frame)
-    if voi is None:
-        return None
+    return voi if voi is not None and _fits(frame, voi) else None
+
+
+def _fits(frame: Frame, voi: _Voi) -> bool:
     dark, bright = voi(np.array(_percentiles(frame, PERCENTILES), np.float32))
-    return voi if abs(bright - dark) >= LEAST_CONTRAST else None
+    return abs(bright - dark) >= LEAST_CONTRAST
 
 
 def _percentile_range(frame: Frame, ranks: tuple[float, float]) -> ScaleRange:

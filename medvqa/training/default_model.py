@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from safetensors.torch import load_file, save_file
@@ -62,7 +63,8 @@ def train_default_model(data: Path, run: Path, *, plan: Plan, progress: Progress
     Raises:
         TrainingError: If the data are missing or malformed.
     """
-    accelerator = Accelerator()
+    # Without a GPU, Accelerate joins the processes of torchrun only when told to stay on the CPU.
+    accelerator = Accelerator(cpu=not torch.cuda.is_available())
     run.mkdir(parents=True, exist_ok=True)
     share = plan.seed + accelerator.process_index
     processor = build_processor(every_text(np.random.default_rng(plan.seed), count=6000))
