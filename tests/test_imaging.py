@@ -292,7 +292,7 @@ class TestEveryImage:
     def test_carries_geometry_and_what_decoding_did(self) -> None:
         rescale = Applied(name="rescale", parameters={"slope": 1.0, "intercept": -1024.0})
         source = frame(
-            [[0, 1]],
+            [[0, 100]],
             applied=(rescale,),
             pixel_spacing_mm=(0.5, 0.7),
             orientation=(1, 0, 0, 0, 1, 0),

@@ -152,9 +152,9 @@ PRESENTATIONS: Mapping[str, Callable[[Frame], Compose]] = MappingProxyType(
 )
 """The rule of each Modality (0008,0060) for grey frames; colour is shown as it is.
 
-CT takes the first that fits the image (`LEAST_CONTRAST`) of the file's VOI, `soft_tissue`, `bone` and `lung`, else
-`PERCENTILES`. Every other modality takes the file's VOI where it fits; else radiographs take `FILM_PERCENTILES`, 8-bit ultrasound its 8 bits, and all others,
-`unknown` included, `PERCENTILES`.
+CT takes the first that fits the image (`LEAST_CONTRAST`) of the file's VOI, `soft_tissue`, `bone` and `lung`,
+else `PERCENTILES`. Every other modality takes the file's VOI where it fits; else radiographs take
+`FILM_PERCENTILES`, 8-bit ultrasound its 8 bits, and all others, `unknown` included, `PERCENTILES`.
 """
 
 _Voi: TypeAlias = VoiLut | VoiWindow
