@@ -28,8 +28,8 @@ class Settings:
     """Folder or name of the model; None for the one that is shipped."""
     adapter: str | None = None
     """Folder of a LoRA adapter."""
-    device: str = "cpu"
-    """`cpu`, `cuda`, `cuda:0` and so on, or `mps`."""
+    device: str | None = None
+    """`cpu`, `cuda`, `cuda:0` and so on, or `mps`; None for the GPU where there is one."""
     threads: int | None = None
     """Processor threads of the model, from 1; None leaves it to the library."""
 

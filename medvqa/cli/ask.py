@@ -32,6 +32,9 @@ def ask(
     image: Annotated[
         int | None, typer.Option(min=1, help="Which image of the study; else the middle one.")
     ] = None,
+    study_uid: Annotated[
+        str | None, typer.Option(help="Study Instance UID, where the folder holds several studies.")
+    ] = None,
     window: Annotated[str | None, typer.Option(help=f"CT window: file, {', '.join(CT_WINDOWS)}.")] = None,
     model: Annotated[str | None, typer.Option(help="Folder or hub name; else the shipped model.")] = None,
     adapter: Annotated[str | None, typer.Option(help="Folder or hub name of a LoRA adapter.")] = None,
@@ -54,7 +57,7 @@ def ask(
     console = Console(stderr=True)
     with console.status("Loading the model and reading the study") as status:
         settings = load_settings(audit_url=audit, model=model, adapter=adapter)
-        opened = read_study(study, window=cast("WindowName | None", window))
+        opened = read_study(study, window=cast("WindowName | None", window), study_instance_uid=study_uid)
         assistant: Assistant = open_assistant(settings)
         status.update("Answering" if heatmap is None else "Answering and explaining")
         method = cast("HeatmapMethod | None", heatmap)
