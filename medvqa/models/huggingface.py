@@ -261,7 +261,7 @@ def _read_checkpoint(folder: Path, *, dtype: Any) -> tuple[Any, Any]:
         ) from error
     if missing := report["missing_keys"]:
         raise ModelError(
-            f"the weights in {folder.name!r} lack {len(missing)} tensors of the model, such as {min(missing)}; "
+            f"weights in {folder.name!r} lack {len(missing)} of the model's tensors, such as {min(missing)}; "
             "they would be random, so fetch the checkpoint again"
         )
     if getattr(processor, "image_processor", None) is None or not processor.chat_template:
