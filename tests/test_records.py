@@ -1,0 +1,96 @@
+"""A row in the trail holds what is needed to check the answer again, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pydicom.data
+import pytest
+
+from audit import Event, Log
+from medvqa.assistant import Assistant
+from medvqa.models.huggingface import HuggingFaceModel
+from medvqa.records import heatmap_sha256
+from medvqa.study import read_study
+from medvqa.types import Answer
+
+MR = Path(pydicom.data.__file__).parent / "test_files" / "MR_small.dcm"
+QUESTION = "Is there a tumor?"
+
+
+@pytest.fixture(scope="module")
+def recorded(
+    default_model: HuggingFaceModel, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Answer, Event]]:
+    with Log(f"sqlite:///{tmp_path_factory.mktemp('trail') / 'audit.sqlite'}") as log:
+        assistant = Assistant(default_model, audit=log, agent="dr-17")
+        answer = assistant.ask(read_study(MR), QUESTION, heatmap="integrated_gradients")
+        assert log.verify().intact
+        (event,) = log.read()
+        yield answer, event
+
+
+def plain(value: object) -> object:
+    """As JSON gives it back."""
+    return json.loads(json.dumps(value, default=dict))
+
+
+def test_the_row_belongs_to_the_answer(recorded: tuple[Answer, Event]) -> None:
+    answer, event = recorded
+    assert (event.agent, event.action, event.subject) == ("dr-17", "answer", answer.answer_id)
+    assert event.sequence == answer.audit_id
+    assert event.recorded == answer.created
+
+
+def test_the_row_holds_question_answer_checks_and_model(recorded: tuple[Answer, Event]) -> None:
+    answer, event = recorded
+    assert event.entity["question"] == QUESTION
+    assert event.entity["answer"] == answer.text
+    assert event.entity["tokens"] == plain([asdict(token) for token in answer.tokens])
+    assert len(event.entity["token_ids"]) == len(answer.tokens)
+    assert event.entity["checks"] == plain(asdict(answer.checks))
+    assert event.entity["model"] == plain(asdict(answer.model))
+    assert event.entity["model"]["parameters"]["decoding"] == "greedy"
+    assert event.entity["warnings"] == [notice.code for notice in answer.warnings]
+    assert set(event.entity) == {
+        *("question", "image", "modality", "applied", "model"),
+        *("answer", "tokens", "token_ids", "checks", "heatmap", "warnings"),
+    }
+
+
+def test_the_row_names_the_image_by_digests_that_recompute(recorded: tuple[Answer, Event]) -> None:
+    answer, event = recorded
+    image = event.entity["image"]
+    assert image["file_sha256"] == hashlib.sha256(MR.read_bytes()).hexdigest()
+    assert {**asdict(answer.image), "rows": 64, "columns": 64} == image
+    again = read_study(MR).images[0]
+    assert image["pixel_sha256"] == again.ref.pixel_sha256
+    assert event.entity["applied"] == plain([asdict(step) for step in again.applied])
+    assert event.entity["modality"] == "MR"
+
+
+def test_the_digest_of_the_heatmap_recomputes(recorded: tuple[Answer, Event], tmp_path: Path) -> None:
+    answer, event = recorded
+    assert answer.heatmap is not None
+    np.save(tmp_path / "map.npy", answer.heatmap.values)
+    values = np.load(tmp_path / "map.npy")
+    by_hand = hashlib.sha256(b"64x64" + values.astype("<f4").tobytes(order="C")).hexdigest()
+    assert event.entity["heatmap"]["sha256"] == by_hand == heatmap_sha256(answer.heatmap)
+    assert event.entity["heatmap"]["method"] == "integrated_gradients"
+    assert event.entity["heatmap"]["grid"] == [8, 8]
+    assert event.entity["heatmap"]["convergence_delta"] == answer.heatmap.convergence_delta
+
+
+def test_the_answer_can_be_had_again_from_the_row(
+    recorded: tuple[Answer, Event], default_model: HuggingFaceModel
+) -> None:
+    _, event = recorded
+    said = default_model.generate(read_study(MR).images[0], event.entity["question"])
+    assert said.text == event.entity["answer"]
+    assert list(said.token_ids) == event.entity["token_ids"]
+    assert default_model.identity.weights_sha256 == event.entity["model"]["weights_sha256"]
