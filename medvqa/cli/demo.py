@@ -13,6 +13,7 @@ from medvqa.cli.ask import NOT_FOR_DIAGNOSIS
 from medvqa.cli.opening import open_assistant
 from medvqa.demo import Shown, count_questions, run_demo
 from medvqa.settings import load_settings
+from medvqa.types import Answer
 
 
 def demo(
@@ -34,9 +35,14 @@ def demo(
         bar = bars.add_task("Loading the model", total=count_questions())
         assistant = open_assistant(replace(settings, model=None, adapter=None))
 
+        titles: list[str] = []
+
         def tell(shown: Shown) -> None:
             bars.update(bar, advance=1, description="Asking")
-            console.print(_line(shown))
+            if shown.title not in titles:
+                titles.append(shown.title)
+                console.print(_heading(shown), highlight=False)
+            console.print(_line(shown.answer), highlight=False)
 
         verification = run_demo(assistant, out, on_answer=tell)
     console.print(
@@ -58,12 +64,16 @@ def demo(
         raise typer.Exit(1)
 
 
-def _line(shown: Shown) -> str:
-    answer = shown.answer
-    truth = f"  [dim]truth: {escape(shown.truth)}[/]" if shown.truth else ""
+def _heading(shown: Shown) -> str:
+    codes = ", ".join(notice.code for notice in shown.answer.warnings)
+    truth = f"  [dim]simulated truth: {escape(shown.truth)}[/]" if shown.truth else ""
+    return f"\n[bold]{escape(shown.title)}[/]{truth}" + (f"\n  [yellow]{codes}[/]" if codes else "")
+
+
+def _line(answer: Answer) -> str:
+    checks = answer.checks
     return (
-        f"[dim]{escape(shown.title)}[/]\n"
-        f"  {escape(answer.question)}  [bold]{escape(answer.text)}[/]  "
-        f"[dim]{answer.checks.verdict}, confidence {answer.checks.confidence:.2f} (uncalibrated), "
-        f"image reliance {answer.checks.image_reliance:+.1f} nats, row {answer.audit_id}[/]{truth}"
+        f"  {escape(answer.question)}  [bold cyan]{escape(answer.text)}[/]\n"
+        f"    [dim]{checks.verdict}, confidence {checks.confidence:.2f} (uncalibrated), "
+        f"image reliance {checks.image_reliance:+.1f} nats, row {answer.audit_id}, {answer.seconds:.1f} s[/]"
     )

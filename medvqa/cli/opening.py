@@ -4,6 +4,7 @@ import logging
 import warnings
 
 import torch
+from transformers.utils.logging import disable_progress_bar
 
 from audit import Log
 from medvqa.assistant import Assistant
@@ -26,5 +27,6 @@ def open_assistant(settings: Settings) -> Assistant:
 def quieten_libraries() -> None:
     """Keep other libraries' remarks out of a person's output; errors still come through."""
     warnings.filterwarnings("ignore")
+    disable_progress_bar()
     for name in ("transformers", "pydicom", "peft", "PIL", "torch"):
         logging.getLogger(name).setLevel(logging.ERROR)
