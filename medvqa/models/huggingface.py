@@ -234,9 +234,7 @@ def load_model(
         },
         libraries={"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
     )
-    return HuggingFaceModel(
-        cast("Any", model).to(place), processor, identity, modalities=declared_modalities(folder)
-    )
+    return HuggingFaceModel(model.to(place), processor, identity, modalities=declared_modalities(folder))
 
 
 def _usable_device(name: str) -> torch.device:
@@ -252,9 +250,10 @@ def _read_checkpoint(folder: Path, *, dtype: Any) -> tuple[Any, Any]:
         # Before the weights, which may be many gigabytes.
         family_of(AutoConfig.from_pretrained(folder).model_type)
         processor = AutoProcessor.from_pretrained(folder, backend="pil")
-        model, report = AutoModelForImageTextToText.from_pretrained(
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, output_loading_info=True
         )
+        model, report = loaded
     except _UNLOADABLE as error:
         raise ModelError(
             f"{folder.name!r} cannot be loaded as an image-text-to-text model: {_first_line(error)}"
