@@ -17,13 +17,13 @@ from ui.resources import open_assistant, open_worker
 from ui.trail import show_trail
 
 SUGGESTIONS = {
-    "MR": ("Is there a tumor?", "Which tumor is shown?", "Which organ is shown?"),
-    "CR": ("Is there pneumonia?", "Is this image normal?", "Which organ is shown?"),
-    "DX": ("Is there pneumonia?", "Is this image normal?", "Which organ is shown?"),
-    "US": ("Is there a lesion?", "Is the lesion benign or malignant?", "Which organ is shown?"),
+    "MR": ("Is there a tumor?", "Which finding is shown?", "Which organ is this?"),
+    "CR": ("Is there pneumonia?", "Normal or abnormal?", "Which organ is this?"),
+    "DX": ("Is there pneumonia?", "Normal or abnormal?", "Which organ is this?"),
+    "US": ("Is there a lesion?", "Which finding is shown?", "Which organ is this?"),
 }
 """Questions to begin with, by Modality (0008,0060)."""
-ANYTHING = ("Which imaging modality is this?", "Which organ is shown?", "Is this image normal?")
+ANYTHING = ("Which modality is this?", "Which organ is this?", "Normal or abnormal?")
 
 CONFIDENCE_HELP = (
     "Mean probability that the model gave the words of this answer, from 0 to 1. Uncalibrated: it orders the"
@@ -83,8 +83,9 @@ def draw_form(shown: Shown) -> tuple[str, HeatmapMethod | None] | None:
     with st.form("ask"):
         question = st.text_input("Question", key="question", max_chars=MAX_QUESTION_CHARACTERS)
         methods: tuple[HeatmapMethod | None, ...] = (None, *HEATMAPS)
-        method = st.selectbox("Heatmap", methods, format_func=_name_method, key="method")
-        submitted = st.form_submit_button("Ask", type="primary")
+        select, button = st.columns([2, 1], vertical_alignment="bottom")
+        method = select.selectbox("Heatmap", methods, format_func=_name_method, key="method")
+        submitted = button.form_submit_button("Ask", type="primary", width="stretch")
     return (question, method) if submitted else None
 
 
@@ -107,7 +108,8 @@ def show_answer(asked: Submission, shown: Shown, *, known: Sequence[Notice]) -> 
         )
     with st.container(border=True):
         st.caption(plain(answer.question))
-        st.html(f'<p style="font-size: 1.6rem; white-space: pre-wrap">{escape(answer.text)}</p>')
+        text = escape(answer.text) or "<em>The model gave no words.</em>"
+        st.html(f'<p style="font-size: 1.6rem; white-space: pre-wrap">{text}</p>')
         st.markdown(f"**{plain(checks.verdict)}**: {MEANINGS[checks.verdict]}")
         confidence, reliance = st.columns(2)
         confidence.metric("Confidence, uncalibrated", f"{checks.confidence:.2f}", help=CONFIDENCE_HELP)

@@ -25,7 +25,7 @@ def open_assistant() -> Assistant:
 
 
 @st.cache_resource(show_spinner="Loading the model")
-def open_model(name: str, adapter: str | None, device: str) -> HuggingFaceModel:
+def open_model(name: str, adapter: str | None, device: str | None) -> HuggingFaceModel:
     """Load a model once."""
     return load_model(name, adapter=adapter, device=device)
 

@@ -2,11 +2,12 @@
 
 import streamlit as st
 
-from medvqa import Answer
+from medvqa import Answer, Heatmap
 from medvqa.heatmaps import overlay
 from medvqa.imaging import CT_WINDOWS, to_uint8
 from medvqa.types import WindowName
 from ui.desk import Desk, Shown
+from ui.messages import plain
 
 HEIGHT_PX = 560
 """Of the picture on screen, so that it and its controls fit a laptop without scrolling."""
@@ -40,6 +41,7 @@ def show_image(shown: Shown, answer: Answer | None) -> None:
         opacity = choose_opacity(answer.answer_id)
         if opacity is not None:
             pixels = overlay(shown.image, answer.heatmap.values, opacity=opacity)
+            st.caption(describe_heatmap(answer.heatmap))
     rows, columns = shown.image.shape
     picture.image(pixels, width=max(1, round(HEIGHT_PX * columns / rows)), output_format="PNG")
     caption.caption(describe_image(shown))
@@ -47,7 +49,7 @@ def show_image(shown: Shown, answer: Answer | None) -> None:
 
 def choose_opacity(answer_id: str) -> float | None:
     """Draw the overlay's switch, off for each new answer, and its opacity; None while it is off."""
-    switch, slider = st.columns([1, 2], vertical_alignment="bottom")
+    switch, slider = st.columns([1, 2], vertical_alignment="center")
     if not switch.toggle("Heatmap", key=f"overlay of {answer_id}"):
         return None
     return slider.slider("Opacity", 0.0, 1.0, 0.6, 0.05, key="opacity")
@@ -60,6 +62,18 @@ def describe_image(shown: Shown) -> str:
     if shown.image.pixel_spacing_mm is not None:
         parts.append("{:.2f} x {:.2f} mm each".format(*shown.image.pixel_spacing_mm))
     return ", ".join(parts)
+
+
+def describe_heatmap(heatmap: Heatmap) -> str:
+    """What the colours mean, and how far to trust them."""
+    rows, columns = heatmap.grid
+    parts = [
+        f"Explains {plain(heatmap.explained)}. Pale yellow is most, dark red little, bare image nothing.",
+        f"It resolves {rows} x {columns} cells, nothing finer, and cannot tell whether the answer is right.",
+    ]
+    if heatmap.convergence_delta is not None:
+        parts.append(f"Completeness error {heatmap.convergence_delta:.1%}; near 0 is good.")
+    return " ".join(parts)
 
 
 def _name_window(window: WindowName | None) -> str:
