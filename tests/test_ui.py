@@ -62,7 +62,7 @@ def open_study(page: AppTest, path: Path | str) -> AppTest:
     return press(page, "Open")
 
 
-def ask(page: AppTest, question: str = "Is there a tumor?", *, heatmap: str | None = None) -> AppTest:
+def ask(page: AppTest, question: str = "Is there a tumor?", *, heatmap: str = "none") -> AppTest:
     page.text_input(key="question").set_value(question)
     page.selectbox(key="method").set_value(heatmap)
     return press(page, "Ask")
@@ -321,14 +321,14 @@ def test_no_file_bears_the_name_of_a_package() -> None:
 def test_the_command_starts_streamlit_on_this_machine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     started: dict[str, Any] = {}
 
-    def run(command: list[str], *, env: dict[str, str], check: bool) -> subprocess.CompletedProcess[bytes]:
-        started.update(command=command, env=env, check=check)
-        return subprocess.CompletedProcess(command, 3)
+    def execve(path: str, command: list[str], environment: dict[str, str]) -> None:
+        started.update(path=path, command=command, env=environment)
 
-    monkeypatch.setattr("medvqa.cli.ui.subprocess.run", run)
+    monkeypatch.setattr("medvqa.cli.ui.os.execve", execve)
     result = CliRunner().invoke(cli, ["ui", "--port", "8601", "--audit", "other.sqlite", "--model", "m"])
-    assert result.exit_code == 3
+    assert result.exit_code == 0
     command = started["command"]
+    assert started["path"] == sys.executable
     assert command[:5] == [sys.executable, "-m", "streamlit", "run", str(PAGE)]
     assert {"--server.port=8601", "--server.address=127.0.0.1", "--browser.gatherUsageStats=false"} <= set(
         command

@@ -23,7 +23,9 @@ SUGGESTIONS = {
     "US": ("Is there a lesion?", "Which finding is shown?", "Which organ is this?"),
 }
 """Questions to begin with, by Modality (0008,0060)."""
-ANYTHING = ("Which modality is this?", "Which organ is this?", "Normal or abnormal?")
+ANYTHING = ("Which modality is this?", "Which organ is this?", "Is this normal?")
+NONE = "none"
+"""Stands for no heatmap."""
 
 CONFIDENCE_HELP = (
     "Mean probability that the model gave the words of this answer, from 0 to 1. Uncalibrated: it orders the"
@@ -82,11 +84,11 @@ def draw_form(shown: Shown) -> tuple[str, HeatmapMethod | None] | None:
     st.pills("Suggested questions", suggestions, key="suggestion", on_change=_take_suggestion)
     with st.form("ask"):
         question = st.text_input("Question", key="question", max_chars=MAX_QUESTION_CHARACTERS)
-        methods: tuple[HeatmapMethod | None, ...] = (None, *HEATMAPS)
         select, button = st.columns([2, 1], vertical_alignment="bottom")
-        method = select.selectbox("Heatmap", methods, format_func=_name_method, key="method")
+        method = select.selectbox("Heatmap", (NONE, *HEATMAPS), format_func=_name_method, key="method")
         submitted = button.form_submit_button("Ask", type="primary", width="stretch")
-    return (question, method) if submitted else None
+    heatmap = None if method == NONE else method
+    return (question, heatmap) if submitted else None
 
 
 def submit(
@@ -95,7 +97,7 @@ def submit(
     """Start asking. Nothing here gives Streamlit a chance to stop the run between asking and noting it."""
     study = desk.in_window(shown.window)
     pending = open_worker().submit(assistant.ask, study, question, image_number=shown.number, heatmap=heatmap)
-    desk.submission = Submission(question=question, shown=shown, heatmap=heatmap, pending=pending)
+    desk.submission = Submission(shown=shown, pending=pending)
 
 
 def show_answer(asked: Submission, shown: Shown, *, known: Sequence[Notice]) -> None:
@@ -109,7 +111,7 @@ def show_answer(asked: Submission, shown: Shown, *, known: Sequence[Notice]) -> 
     with st.container(border=True):
         st.caption(plain(answer.question))
         text = escape(answer.text) or "<em>The model gave no words.</em>"
-        st.html(f'<p style="font-size: 1.6rem; white-space: pre-wrap">{text}</p>')
+        st.html(f'<p style="font-size: 1.6rem; margin: 0; white-space: pre-wrap">{text}</p>')
         st.markdown(f"**{plain(checks.verdict)}**: {MEANINGS[checks.verdict]}")
         confidence, reliance = st.columns(2)
         confidence.metric("Confidence, uncalibrated", f"{checks.confidence:.2f}", help=CONFIDENCE_HELP)
@@ -123,5 +125,5 @@ def _take_suggestion() -> None:
     st.session_state.suggestion = None
 
 
-def _name_method(method: HeatmapMethod | None) -> str:
-    return "none" if method is None else method.replace("_", " ")
+def _name_method(method: str) -> str:
+    return method.replace("_", " ")

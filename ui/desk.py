@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from medvqa import Answer, Image, Study, read_study
-from medvqa.types import HeatmapMethod, WindowName
+from medvqa.types import WindowName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +29,9 @@ class Shown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """One question that was asked, once, and the answer to come."""
+    """One question that was asked, once: about what, and the answer to come."""
 
-    question: str
     shown: Shown
-    heatmap: HeatmapMethod | None
     pending: Future[Answer]
 
 

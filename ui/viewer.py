@@ -1,5 +1,7 @@
 """The image, with the heatmap over it once that is asked for."""
 
+from typing import cast
+
 import streamlit as st
 
 from medvqa import Answer, Heatmap
@@ -11,7 +13,9 @@ from ui.messages import plain
 
 HEIGHT_PX = 560
 """Of the picture on screen, so that it and its controls fit a laptop without scrolling."""
-WINDOWS: tuple[WindowName | None, ...] = (None, "file", "lung", "bone", "brain", "soft_tissue")
+AUTOMATIC = "automatic"
+"""Stands for no window by name: the rule of the modality."""
+WINDOWS = (AUTOMATIC, "file", *CT_WINDOWS)
 
 
 def choose_image(desk: Desk) -> Shown:
@@ -27,7 +31,8 @@ def choose_image(desk: Desk) -> Shown:
         number = slider.slider("Image", 1, count, count // 2 + 1, key=f"image of {desk.name}")
     window: WindowName | None = None
     if desk.study.images[number - 1].modality == "CT":
-        window = select.selectbox("CT window", WINDOWS, format_func=_name_window, key="window")
+        chosen = select.selectbox("CT window", WINDOWS, format_func=_name_window, key="window")
+        window = None if chosen == AUTOMATIC else cast("WindowName", chosen)
     with st.spinner("Decoding the image"):
         image = desk.in_window(window).images[number - 1]
     return Shown(image=image, number=number, window=window)
@@ -76,10 +81,8 @@ def describe_heatmap(heatmap: Heatmap) -> str:
     return " ".join(parts)
 
 
-def _name_window(window: WindowName | None) -> str:
-    if window is None:
-        return "automatic"
-    if window == "file":
-        return "the file's own"
-    center, width = CT_WINDOWS[window]
-    return f"{window.replace('_', ' ')} ({center:g}, {width:g} HU)"
+def _name_window(name: str) -> str:
+    if name not in CT_WINDOWS:
+        return "the file's own" if name == "file" else name
+    center, width = CT_WINDOWS[name]
+    return f"{name.replace('_', ' ')} ({center:g}, {width:g} HU)"

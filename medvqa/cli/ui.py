@@ -1,7 +1,6 @@
 """`medvqa ui`: the screens, in a browser on this machine."""
 
 import os
-import subprocess
 import sys
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -43,8 +42,8 @@ def ui(
     settings = load_settings(audit_url=audit, model=model, adapter=adapter)
     command = [sys.executable, "-m", "streamlit", "run", str(find_app()), f"--server.port={port}"]
     command += [f"--{name}={value}" for name, value in STREAMLIT_OPTIONS.items()]
-    result = subprocess.run(command, env={**os.environ, **environment(settings)}, check=False)  # noqa: S603
-    raise typer.Exit(result.returncode)
+    # In place of this process: whoever stops `medvqa ui` must not leave a server behind that shows studies.
+    os.execve(sys.executable, command, {**os.environ, **environment(settings)})  # noqa: S606
 
 
 def find_app() -> Path:
