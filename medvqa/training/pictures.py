@@ -35,7 +35,18 @@ _ORGANS: dict[str, Organ] = {"brain_mri": "brain", "chest_xray": "chest", "breas
 # MONAI's transforms cost about 8 ms a call whatever the number of channels (measured on one core): pictures
 # that travel as the channels of one array share one random variation.
 _TOGETHER = 8
-_FINDINGS = {"pituitary": "pituitary tumor", "no_tumor": "no tumor", "no_finding": "no finding"}
+_COLUMNS = ("path", "set", "label", "split")
+_FINDINGS: dict[Organ, dict[str, str]] = {
+    "brain": {
+        "glioma": "glioma",
+        "meningioma": "meningioma",
+        "pituitary": "pituitary tumor",
+        "no_tumor": "no tumor",
+    },
+    "chest": {"pneumonia": "pneumonia", "no_finding": "no finding"},
+    "breast": {"benign": "benign", "malignant": "malignant", "normal": "normal"},
+}
+"""The labels of each organ's set, and the words that the model answers with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,15 +65,23 @@ def load_pictures(data: Path, *, split: Split, side: int) -> list[Picture]:
     The columns used are `path`, `set`, `label` and `split`; see `datasets/README.md`.
 
     Raises:
-        TrainingError: If the list is missing, or names a set, label or file that is not known.
+        TrainingError: If the list is missing or malformed, has nothing of that split, or names a set, label
+            or file that is not known.
     """
     table = data / "images.csv"
-    if not table.is_file():
+    try:
+        with table.open(newline="", encoding="utf-8") as lines:
+            rows = list(csv.DictReader(lines))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TrainingError(
-            f"{table} is missing; --data must name a folder in the form of datasets/README.md"
-        )
-    with table.open(newline="") as lines:
-        return [_load(data, row, side) for row in csv.DictReader(lines) if row["split"] == split]
+            f"{table} is missing or no CSV file; name a folder in the form of datasets/README.md"
+        ) from error
+    if any(row.get(column) is None for row in rows for column in _COLUMNS):
+        raise TrainingError(f"{table} lacks a value; every row needs {', '.join(_COLUMNS)}")
+    chosen = [row for row in rows if row["split"] == split]
+    if not chosen:
+        raise TrainingError(f"{table} has no row whose split is {split!r}; add some")
+    return [_load(data, row, side) for row in chosen]
 
 
 def make_phantoms(count: int, rng: np.random.Generator, *, side: int) -> list[Picture]:
@@ -153,12 +172,17 @@ def _load(data: Path, row: dict[str, str], side: int) -> Picture:
     organ = _ORGANS.get(row["set"])
     if organ is None:
         raise TrainingError(f"{data / 'images.csv'}: set {row['set']!r} is not one of {', '.join(_ORGANS)}")
+    finding = _FINDINGS[organ].get(row["label"])
+    if finding is None:
+        known = ", ".join(_FINDINGS[organ])
+        raise TrainingError(
+            f"{data / 'images.csv'}: label {row['label']!r} of {row['path']} is not one of {known}"
+        )
     try:
         with PillowImage.open(data / row["path"]) as file:
             resized = file.convert("L").resize((side, side), PillowImage.Resampling.BILINEAR)
     except OSError as error:
         raise TrainingError(f"{data / row['path']} cannot be read as an image; download it again") from error
-    finding = _FINDINGS.get(row["label"], row["label"])
     return Picture(
         pixels=np.asarray(resized, dtype=np.float32) / np.float32(255),
         content=Content(organ=organ, finding=finding, nodule=None, shape=(side, side)),
