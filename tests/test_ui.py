@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 import zipfile
 from concurrent.futures import Future
 from dataclasses import replace
@@ -17,22 +15,17 @@ import numpy as np
 import pydicom.data
 import pytest
 from streamlit.testing.v1 import AppTest
-from typer.testing import CliRunner
 
 import audit
 import ui
 from medvqa import Answer
 from medvqa.checks.verdict import MEANINGS
-from medvqa.cli import app as cli
-from medvqa.cli.ui import find_app
-from medvqa.errors import MedvqaError
 from medvqa.types import NOT_FOR_DIAGNOSIS
 from ui.desk import Desk
 from ui.messages import plain
 from ui.trail import MOST_PROBLEMS
 
-FOLDER = Path(ui.__file__).parent
-PAGE = FOLDER / "app.py"
+PAGE = Path(ui.__file__).with_name("app.py")
 MR = "MR_small.dcm"
 CT = "CT_small.dcm"
 
@@ -308,36 +301,3 @@ def test_markdown_in_data_stays_text() -> None:
     assert plain("![a](http://b) *c* $d$ :red[e] <f>") == (
         r"\!\[a\]\(http\:\/\/b\) \*c\* \$d\$ \:red\[e\] \<f\>"
     )
-
-
-def test_no_file_bears_the_name_of_a_package() -> None:
-    """Streamlit puts the folder first on the path: such a file would be imported in the package's stead."""
-    names = [path.stem for path in FOLDER.iterdir() if path.stem != "__init__" and path.stem != "__pycache__"]
-    code = f"import importlib.util as u; print([name for name in {names} if u.find_spec(name)])"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/")
-    assert run.stdout == "[]\n"
-
-
-def test_the_command_starts_streamlit_on_this_machine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: dict[str, Any] = {}
-
-    def execve(path: str, command: list[str], environment: dict[str, str]) -> None:
-        started.update(path=path, command=command, env=environment)
-
-    monkeypatch.setattr("medvqa.cli.ui.os.execve", execve)
-    result = CliRunner().invoke(cli, ["ui", "--port", "8601", "--audit", "other.sqlite", "--model", "m"])
-    assert result.exit_code == 0
-    command = started["command"]
-    assert started["path"] == sys.executable
-    assert command[:5] == [sys.executable, "-m", "streamlit", "run", str(PAGE)]
-    assert {"--server.port=8601", "--server.address=127.0.0.1", "--browser.gatherUsageStats=false"} <= set(
-        command
-    )
-    assert started["env"]["MEDVQA_AUDIT_URL"].endswith("/other.sqlite")
-    assert started["env"]["MEDVQA_MODEL"] == "m"
-
-
-def test_missing_screens_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("medvqa.cli.ui.find_spec", lambda _: None)
-    with pytest.raises(MedvqaError, match="the screens are not installed"):
-        find_app()
