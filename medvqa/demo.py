@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 _SEED = 7
 _REAL = (
-    ("MR_small.dcm", "Real MR of the head, 64 x 64, from pydicom's test files"),
-    ("CT_small.dcm", "Real CT, a modality that the model was not made for, from pydicom's test files"),
+    ("MR_small.dcm", "Real MR, 64 x 64 pixels, from pydicom's test files"),
+    ("CT_small.dcm", "Real CT, which the model was not made for, from pydicom's test files"),
     ("examples_rgb_color.dcm", "Real ultrasound in colour, from pydicom's test files"),
 )
 _REAL_QUESTIONS: tuple[tuple[str, HeatmapMethod], ...] = (

@@ -9,11 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from medvqa.cli.ask import NOT_FOR_DIAGNOSIS
 from medvqa.cli.opening import open_assistant
 from medvqa.demo import Shown, count_questions, run_demo
 from medvqa.settings import load_settings
-from medvqa.types import Answer
+from medvqa.types import NOT_FOR_DIAGNOSIS, Answer
 
 
 def demo(

@@ -41,7 +41,7 @@ class Plan:
 
     see_steps: int = 1500
     answer_steps: int = 700
-    tune_steps: int = 120
+    tune_steps: int = 200
     see_batch: int = 32
     answer_batch: int = 16
     phantoms: int = 600
@@ -69,8 +69,8 @@ def train_default_model(data: Path, run: Path, *, plan: Plan, progress: Progress
     share = plan.seed + accelerator.process_index
     processor = build_processor(every_text(np.random.default_rng(plan.seed), count=6000))
     model = build_model(processor, seed=plan.seed)
-    real = load_pictures(data, split="train", side=SIDE)
-    everything = [*real, *make_phantoms(plan.phantoms, np.random.default_rng(plan.seed + 1), side=SIDE)]
+    phantoms = make_phantoms(plan.phantoms, np.random.default_rng(plan.seed + 1), side=SIDE)
+    everything = [*load_pictures(data, split="train", side=SIDE), *phantoms]
     set_seed(share)
 
     vision = model.model.vision_model
@@ -84,8 +84,8 @@ def train_default_model(data: Path, run: Path, *, plan: Plan, progress: Progress
     _stage(run / "2-answer.safetensors", model, accelerator, answer_all)
 
     adapted = with_lora(model)
-    sampler = Sampler(real, side=SIDE, seed=share + 200, nodule_share=0.3)
-    tune = partial(answer, sampler=sampler, steps=plan.tune_steps, seed=share + 1, learning_rate=5e-4)
+    sampler = Sampler(everything, side=SIDE, seed=share + 200, nodule_share=0.6)
+    tune = partial(answer, sampler=sampler, steps=plan.tune_steps, seed=share + 1, learning_rate=1.5e-3)
     _stage(run / "3-tune.safetensors", adapted, accelerator, tune)
 
     if accelerator.is_main_process:

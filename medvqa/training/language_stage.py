@@ -1,4 +1,4 @@
-"""Stages 2 and 3: the whole model learns to answer in words, then LoRA adapters tune it on real pictures.
+"""Stages 2 and 3: the whole model learns to answer in words, then LoRA adapters tune it, mostly on places.
 
 All questions about one picture travel in one sequence behind one copy of its image tokens. Each sees the
 image and itself, never another question, so the model learns just what it would from separate prompts.
