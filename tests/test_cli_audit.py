@@ -95,6 +95,13 @@ def test_show_prints_the_entity_and_escapes_what_steers_a_terminal() -> None:
 
 
 @pytest.mark.usefixtures("trail")
+def test_show_cuts_no_digest_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    digest = json.loads(ok("show", "1", "--json"))[0]["hash"]
+    assert digest in "".join(line[15:].strip() for line in ok("show", "1").splitlines())
+
+
+@pytest.mark.usefixtures("trail")
 def test_show_of_an_unknown_event_says_where_to_look() -> None:
     for reference in ("9", "9" * 30, "answer-9"):
         result = runner.invoke(app, ["audit", "show", reference])

@@ -105,7 +105,7 @@ def show(answer: Answer, described: dict[str, Any], *, console: Console) -> None
     checks = answer.checks
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
-    table.add_column()
+    table.add_column(overflow="fold")
     table.add_row("verdict", f"[bold]{checks.verdict}[/]: {MEANINGS[checks.verdict]}")
     table.add_row("confidence", f"{checks.confidence:.2f} mean token probability, uncalibrated")
     table.add_row("image reliance", f"{checks.image_reliance:+.2f} nats against the blanked image")

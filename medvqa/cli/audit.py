@@ -128,6 +128,8 @@ def _progress() -> Generator[Callable[[int, int], None]]:
 
 def _print_event(event: Event) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column()
+    table.add_column(overflow="fold")  # an ellipsis would cut digests short
     for name, value in _to_json(event).items():
         shown = json.dumps(value, indent=2, ensure_ascii=False) if name == "entity" else str(value)
         table.add_row(name.replace("_", " "), _visible(shown))
