@@ -21,6 +21,7 @@ from medvqa.training.architecture import SIDE, build_model, build_processor
 from medvqa.training.language_stage import learn_to_answer, with_lora
 from medvqa.training.pictures import Sampler, load_pictures, make_phantoms
 from medvqa.training.questions import every_text
+from medvqa.training.schedule import Course
 from medvqa.training.vision_stage import learn_to_see
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Plan:
     """How many batches each process takes in each stage, and how many pictures a batch holds."""
 
     see_steps: int = 1500
-    answer_steps: int = 700
+    answer_steps: int = 1060
     tune_steps: int = 200
     see_batch: int = 32
     answer_batch: int = 16
@@ -74,19 +75,20 @@ def train_default_model(data: Path, run: Path, *, plan: Plan, progress: Progress
     set_seed(share)
 
     vision = model.model.vision_model
+    course = Course(steps=plan.see_steps, batch_size=plan.see_batch, learning_rate=1.5e-3)
     sampler = Sampler(everything, side=SIDE, seed=share + 2, nodule_share=0.5)
-    see = partial(learn_to_see, sampler=sampler, steps=plan.see_steps, batch_size=plan.see_batch)
-    _stage(run / "1-see.safetensors", vision, accelerator, partial(see, progress=progress))
+    see = partial(learn_to_see, sampler=sampler, course=course, progress=progress)
+    _stage(run / "1-see.safetensors", vision, accelerator, see)
 
-    answer = partial(learn_to_answer, processor=processor, batch_size=plan.answer_batch, progress=progress)
-    sampler = Sampler(everything, side=SIDE, seed=share + 100, nodule_share=0.4)
-    answer_all = partial(answer, sampler=sampler, steps=plan.answer_steps, seed=share, learning_rate=8e-4)
-    _stage(run / "2-answer.safetensors", model, accelerator, answer_all)
+    answer = partial(learn_to_answer, processor=processor, progress=progress)
+    course = Course(steps=plan.answer_steps, batch_size=plan.answer_batch, learning_rate=8e-4, seed=share)
+    sampler = Sampler(everything, side=SIDE, seed=share + 100, nodule_share=0.5)
+    _stage(run / "2-answer.safetensors", model, accelerator, partial(answer, sampler=sampler, course=course))
 
     adapted = with_lora(model)
-    sampler = Sampler(everything, side=SIDE, seed=share + 200, nodule_share=0.6)
-    tune = partial(answer, sampler=sampler, steps=plan.tune_steps, seed=share + 1, learning_rate=1.5e-3)
-    _stage(run / "3-tune.safetensors", adapted, accelerator, tune)
+    course = Course(steps=plan.tune_steps, batch_size=plan.answer_batch, learning_rate=1e-3, seed=share + 1)
+    sampler = Sampler(everything, side=SIDE, seed=share + 200, nodule_share=0.5)
+    _stage(run / "3-tune.safetensors", adapted, accelerator, partial(answer, sampler=sampler, course=course))
 
     if accelerator.is_main_process:
         finished = cast("Any", adapted).merge_and_unload()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from medvqa.training.pictures import Picture, Sampler
     from medvqa.training.questions import Asked
-    from medvqa.training.schedule import Progress
+    from medvqa.training.schedule import Course, Progress
 
 _IMAGE, _PADDING = 0, -1
 _IGNORED = -100
@@ -57,22 +57,18 @@ def learn_to_answer(
     sampler: Sampler,
     accelerator: Accelerator,
     *,
-    steps: int,
-    batch_size: int,
-    seed: int,
-    learning_rate: float,
+    course: Course,
     progress: Progress,
 ) -> None:
-    """Train what `model` has to train, in place, for `steps` batches of `batch_size` pictures."""
-    rng = np.random.default_rng(seed)
+    """Train what `model` has to train, in place, on questions about pictures from `sampler`."""
+    rng = np.random.default_rng(course.seed)
 
     def draw() -> dict[str, Tensor]:
-        pictures = sampler.draw(batch_size)
+        pictures = sampler.draw(course.batch_size)
         asked = [ask_everything(picture.content, rng) for picture in pictures]
         return pack(pictures, asked, processor)
 
-    learner = _Answering(model)
-    train_steps(learner, draw, accelerator, steps=steps, learning_rate=learning_rate, progress=progress)
+    train_steps(_Answering(model), draw, accelerator, course=course, progress=progress)
 
 
 def with_lora(model: DeepseekVLForConditionalGeneration, *, rank: int = 16) -> nn.Module:

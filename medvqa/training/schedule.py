@@ -1,9 +1,10 @@
-"""The optimisation loop that every training stage shares."""
+"""The optimisation loop that every training stage shares, and how long and fast each runs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
@@ -16,13 +17,26 @@ Progress: TypeAlias = Callable[[int, int, float], None]
 """Called after each step with the step (from 1), the number of steps, and the running mean of the loss."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """How long and how fast one stage runs, in each process."""
+
+    steps: int
+    """Number of batches."""
+    batch_size: int
+    """Pictures in a batch."""
+    learning_rate: float
+    """Its highest value, reached after a twentieth of the steps."""
+    seed: int = 0
+    """Of what is asked about the pictures."""
+
+
 def train_steps(
     learner: nn.Module,
     draw: Callable[[], dict[str, Tensor]],
     accelerator: Accelerator,
     *,
-    steps: int,
-    learning_rate: float,
+    course: Course,
     progress: Progress,
 ) -> None:
     """Run AdamW on what `learner` has to train, with warm-up and cosine decay, and leave it in eval mode.
@@ -31,8 +45,7 @@ def train_steps(
         learner: Maps a batch, passed as keywords, to its loss.
         draw: The next batch of this process.
         accelerator: Where to run; with several processes their gradients are averaged.
-        steps: Number of batches each process takes.
-        learning_rate: Its highest value, reached after a twentieth of the steps.
+        course: Steps and learning rate.
         progress: Told of every step, in the main process alone.
     """
     trainable = [parameter for parameter in learner.parameters() if parameter.requires_grad]
@@ -42,11 +55,11 @@ def train_steps(
     ]
     learner.train()
     prepared, optimizer = accelerator.prepare(
-        learner, torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98))
+        learner, torch.optim.AdamW(groups, lr=course.learning_rate, betas=(0.9, 0.98))
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer.optimizer, lambda step: _rate(step, steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer.optimizer, lambda step: _rate(step, course.steps))
     running = 0.0
-    for step in range(1, steps + 1):
+    for step in range(1, course.steps + 1):
         batch = {name: tensor.to(accelerator.device) for name, tensor in draw().items()}
         loss = prepared(**batch)
         accelerator.backward(loss)
@@ -56,7 +69,7 @@ def train_steps(
         schedule.step()
         running = loss.item() if step == 1 else 0.98 * running + 0.02 * loss.item()
         if accelerator.is_main_process:
-            progress(step, steps, running)
+            progress(step, course.steps, running)
     accelerator.free_memory()
     learner.eval()
 

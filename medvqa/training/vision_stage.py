@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from transformers import DINOv3ConvNextModel
 
     from medvqa.training.pictures import Picture, Sampler
-    from medvqa.training.schedule import Progress
+    from medvqa.training.schedule import Course, Progress
 
 LABELS = (
     *("glioma", "meningioma", "pituitary tumor", "no tumor"),
@@ -58,21 +58,20 @@ def learn_to_see(
     sampler: Sampler,
     accelerator: Accelerator,
     *,
-    steps: int,
-    batch_size: int,
+    course: Course,
     progress: Progress,
 ) -> None:
-    """Train `vision` in place for `steps` batches of `batch_size` pictures from `sampler`."""
+    """Train `vision` in place on pictures from `sampler`."""
 
     def draw() -> dict[str, Tensor]:
-        pictures = sampler.draw(batch_size)
+        pictures = sampler.draw(course.batch_size)
         return {
             "pixel_values": pixel_values(pictures),
             "label": torch.tensor([_label(picture) for picture in pictures]),
             "cell": torch.tensor([_cell(picture) for picture in pictures]),
         }
 
-    train_steps(_Seeing(vision), draw, accelerator, steps=steps, learning_rate=1.5e-3, progress=progress)
+    train_steps(_Seeing(vision), draw, accelerator, course=course, progress=progress)
 
 
 def pixel_values(pictures: list[Picture]) -> Tensor:
