@@ -72,7 +72,7 @@ def untrained() -> tuple[DeepseekVLForConditionalGeneration, LlavaProcessor]:
 
 
 def train(data: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(sys, "argv", ["medvqa", "train", str(data), "--run", str(run), "--quick"])
+    monkeypatch.setattr(sys, "argv", ["medvqa", "train", str(data), "--out", str(run), "--quick"])
     with pytest.raises(SystemExit) as ended:
         main()
         sys.exit(0)

@@ -15,7 +15,7 @@ from medvqa.training.scoreboard import score_model, write_figures
 
 def train(
     data: Annotated[Path, typer.Argument(help="Folder with images.csv; see datasets/README.md.")],
-    run: Annotated[Path, typer.Option(help="Folder for stages and result; a stopped run goes on.")] = Path(
+    out: Annotated[Path, typer.Option(help="Folder for stages and result; a stopped run goes on.")] = Path(
         "runs/default"
     ),
     *,
@@ -23,10 +23,10 @@ def train(
 ) -> None:
     """Train the small default model from nothing: see, answer in words, tune with LoRA, measure.
 
-    Example: medvqa train ../shared/data --run runs/default
+    Example: medvqa train ../shared/data --out runs/default
 
     On several cores or machines: torchrun --nproc-per-node 2 -m medvqa train DATA. It takes about an hour and
-    a half on two cores; the result is in RUN/model and can be asked with --model.
+    a half on two cores; the result is in OUT/model and can be asked with --model.
     """
     quieten_libraries()
     plan = Plan(see_steps=4, answer_steps=4, tune_steps=2, phantoms=6) if quick else Plan()
@@ -37,7 +37,7 @@ def train(
         def progress(step: int, steps: int, loss: float) -> None:
             bars.update(bar, completed=step, total=steps, description=f"loss {loss:.3f}")
 
-        model = train_default_model(data, run, plan=plan, progress=progress)
+        model = train_default_model(data, out, plan=plan, progress=progress)
         if not PartialState().is_main_process:
             return
         figures = score_model(model, data, progress=progress, limit=8 if quick else None)
