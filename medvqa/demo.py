@@ -60,26 +60,23 @@ class _Case:
     questions: tuple[tuple[str, HeatmapMethod], ...]
 
 
-def count_questions() -> int:
-    """How many questions `run_demo` asks."""
-    return len(_REAL) * len(_REAL_QUESTIONS) + 2 * len(_SIMULATED_QUESTIONS) + 1
-
-
-def run_demo(assistant: Assistant, folder: Path, *, on_answer: Callable[[Shown], None]) -> Verification:
+def run_demo(assistant: Assistant, folder: Path, *, on_answer: Callable[[Shown, int], None]) -> Verification:
     """Ask about every study of the demonstration, then verify the trail and write `folder/index.html`.
 
     Args:
         assistant: What answers.
         folder: For the simulated study, the pictures and the page.
-        on_answer: Called with each answer as it comes.
+        on_answer: Called with each answer as it comes, and the number of answers to come in all.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shown: list[Shown] = []
-    for case in (*_real_cases(), *_simulated_cases(folder)):
+    cases = [*_real_cases(), *_simulated_cases(folder)]
+    total = sum(len(case.questions) for case in cases)
+    for case in cases:
         for question, method in case.questions:
             answer = assistant.ask(case.study, question, image_number=case.image_number, heatmap=method)
             shown.append(_draw(case, answer, folder, number=len(shown) + 1))
-            on_answer(shown[-1])
+            on_answer(shown[-1], total)
     verification = assistant.audit.verify()
     _write_page(folder, shown, verification)
     return verification

@@ -13,6 +13,7 @@ import numpy as np
 import PIL.Image
 from PIL import ImageOps
 
+from medvqa.digests import digest_pixels
 from medvqa.errors import LimitError, PixelError
 from medvqa.types import Applied, Frame, ImageRef, Window
 
@@ -61,7 +62,7 @@ def read_raster(data: bytes, *, name: str) -> Frame:
             series_instance_uid=_uid("series", file_sha256),
             sop_instance_uid=_uid("instance", file_sha256),
             frame_number=1,
-            pixel_sha256=_pixel_sha256(values),
+            pixel_sha256=digest_pixels(values),
             file_sha256=file_sha256,
         ),
         modality="unknown",
@@ -111,12 +112,6 @@ def _too_large(name: str) -> str:
 def _uid(level: str, file_sha256: str) -> str:
     # 128 bits, as in the UUID that root 2.25 was made for: a UID holds 64 characters.
     return f"2.25.{int.from_bytes(hashlib.sha256(f'{level} {file_sha256}'.encode()).digest()[:16])}"
-
-
-def _pixel_sha256(values: NDArray[Any]) -> str:
-    """Digest as `medvqa.dicom.pixels.digest_pixels` does, so that equal pixels are equal across formats."""
-    little = values.astype(values.dtype.newbyteorder("<"), copy=False)
-    return hashlib.sha256(f"{little.dtype.str} {little.shape}".encode() + little.tobytes()).hexdigest()
 
 
 def _read_only(values: NDArray[Any]) -> NDArray[Any]:

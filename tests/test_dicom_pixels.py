@@ -26,8 +26,9 @@ from pydicom.uid import (
 )
 
 from medvqa.dicom.instances import Instance, read_instance
-from medvqa.dicom.pixels import decode_frame, digest_pixels, open_instance
+from medvqa.dicom.pixels import decode_frame, open_instance
 from medvqa.dicom.sources import Limits, find_sources
+from medvqa.digests import digest_pixels
 from medvqa.errors import PixelError
 from medvqa.types import Frame, LookupTable, Window
 

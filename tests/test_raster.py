@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydicom.uid import UID
 
 from medvqa import imaging, raster
-from medvqa.dicom.pixels import digest_pixels
+from medvqa.digests import digest_pixels
 from medvqa.errors import LimitError, MedvqaError, PixelError
 
 GREY = np.arange(3 * 5, dtype=np.uint8).reshape(3, 5) * 17

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from medvqa.cli.opening import open_assistant
-from medvqa.demo import Shown, count_questions, run_demo
+from medvqa.demo import Shown, run_demo
 from medvqa.settings import load_settings
 from medvqa.types import NOT_FOR_DIAGNOSIS, Answer
 
@@ -31,13 +31,13 @@ def demo(
     settings = load_settings(audit_url=str(trail))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        bar = bars.add_task("Loading the model", total=count_questions())
+        bar = bars.add_task("Loading the model", total=None)
         assistant = open_assistant(replace(settings, model=None, adapter=None))
 
         titles: list[str] = []
 
-        def tell(shown: Shown) -> None:
-            bars.update(bar, advance=1, description="Asking")
+        def tell(shown: Shown, total: int) -> None:
+            bars.update(bar, advance=1, total=total, description="Asking")
             if shown.title not in titles:
                 titles.append(shown.title)
                 console.print(_heading(shown), highlight=False)

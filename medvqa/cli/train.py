@@ -1,5 +1,6 @@
 """`medvqa train`: the default model from nothing."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -34,12 +35,12 @@ def train(
     with Progress(*columns, console=Console(stderr=True)) as bars:
         bar = bars.add_task("training")
 
-        def progress(step: int, steps: int, loss: float) -> None:
-            bars.update(bar, completed=step, total=steps, description=f"loss {loss:.3f}")
+        def tell(name: str, step: int, steps: int, value: float) -> None:
+            bars.update(bar, completed=step, total=steps, description=f"{name} {value:.3f}")
 
-        model = train_default_model(data, out, plan=plan, progress=progress)
+        model = train_default_model(data, out, plan=plan, progress=partial(tell, "loss"))
         if not PartialState().is_main_process:
             return
-        figures = score_model(model, data, progress=progress, limit=8 if quick else None)
+        figures = score_model(model, data, progress=partial(tell, "accuracy"), limit=8 if quick else None)
     write_figures(model, figures)
     typer.echo(f"{model} is trained and measured; ask it with: medvqa ask STUDY QUESTION --model {model}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -26,6 +25,7 @@ from medvqa.dicom.headers import (
 from medvqa.dicom.instances import Instance, read_place
 from medvqa.dicom.luts import apply_lookup_table, read_lookup_table
 from medvqa.dicom.sources import UNREADABLE, Limits
+from medvqa.digests import digest_pixels
 from medvqa.errors import PixelError
 from medvqa.types import Applied, Frame, ImageRef
 
@@ -125,24 +125,6 @@ def decode_frame(opened: OpenInstance, frame_number: int) -> Frame:
         position=position,
         applied=applied,
     )
-
-
-def digest_pixels(stored: NDArray[Any]) -> str:
-    """SHA-256 of one decoded stored frame, in hex: what `ImageRef.pixel_sha256` holds.
-
-    The digest covers the NumPy dtype string in little-endian form (`|u1`, `<u2`, `<i2`, `<f4`, ...), one
-    space and the shape as Python prints it, `(512, 512)` or, samples last, `(240, 320, 3)`, all in ASCII;
-    then the pixel bytes, little endian, row by row. The frame is the one that
-    `pydicom.pixels.pixel_array(path, index=frame_number - 1, raw=True)` returns: before colour conversion,
-    palette, Modality LUT and rescale. What a lossy stream decodes to may depend on the decoder.
-
-    Args:
-        stored: Shape (rows, columns) or (rows, columns, samples).
-    """
-    little = stored.astype(stored.dtype.newbyteorder("<"), copy=False)
-    digest = hashlib.sha256(f"{little.dtype.str} {little.shape}".encode())
-    digest.update(np.ascontiguousarray(little).tobytes())
-    return digest.hexdigest()
 
 
 def to_modality_values(

@@ -15,7 +15,7 @@ from peft.utils.save_and_load import load_peft_weights
 from PIL import Image as PillowImage
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, set_seed
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
 from medvqa.errors import ModelError, QuestionError
 from medvqa.imaging import to_uint8
@@ -87,11 +87,7 @@ class HuggingFaceModel:
 
     def answer_many(self, images: Sequence[Image], questions: Sequence[str]) -> list[str]:
         """The texts alone, for one question about each image, as one batch padded on the left."""
-        pictures = [PillowImage.fromarray(to_uint8(image)) for image in images]
-        texts = [self._render(question) for question in questions]
-        inputs = self._processor(
-            text=texts, images=pictures, return_tensors="pt", padding=True, add_special_tokens=False
-        ).to(self._model.device, self._model.dtype)
+        inputs = self._encode(images, questions)
         with torch.inference_mode():
             sequences = self._model.generate(**inputs, **self._decoding)
         answers = sequences[:, inputs["input_ids"].shape[1] :]
@@ -107,18 +103,7 @@ class HuggingFaceModel:
 
     def inputs(self, image: Image, question: str) -> dict[str, Tensor]:
         """What the processor makes of image and question: `input_ids` (1, tokens), `pixel_values`, ..."""
-        picture = PillowImage.fromarray(to_uint8(image))
-        inputs = self._processor(
-            text=self._render(question), images=picture, return_tensors="pt", add_special_tokens=False
-        )
-        longest = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
-        needed = inputs["input_ids"].shape[1] + self.identity.parameters["max_new_tokens"]
-        if longest and needed > longest:
-            raise QuestionError(
-                f"image, question and answer need {needed} tokens but {self.identity.name} reads {longest}; "
-                "shorten the question"
-            )
-        return dict(inputs.to(self._model.device, self._model.dtype))
+        return self._encode([image], [question])
 
     def answer_log_likelihood(
         self, inputs: dict[str, Tensor], pixel_values: Tensor, token_ids: tuple[int, ...]
@@ -154,6 +139,24 @@ class HuggingFaceModel:
         """Where the image tokens lie on an image of `shape` (rows, columns)."""
         tokens = int((inputs["input_ids"] == self._image_token_id).sum())
         return self._family.grid(tokens, self._family.covered(self._processor.image_processor, shape))
+
+    def _encode(self, images: Sequence[Image], questions: Sequence[str]) -> dict[str, Tensor]:
+        """One row a pair, padded on the left; refuse what is longer than the model reads."""
+        inputs = self._processor(
+            text=[self._render(question) for question in questions],
+            images=[PillowImage.fromarray(to_uint8(image)) for image in images],
+            return_tensors="pt",
+            padding=True,
+            add_special_tokens=False,
+        )
+        longest = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+        needed = inputs["input_ids"].shape[1] + self.identity.parameters["max_new_tokens"]
+        if longest and needed > longest:
+            raise QuestionError(
+                f"image, question and answer need {needed} tokens but {self.identity.name} reads {longest}; "
+                "shorten the question"
+            )
+        return dict(inputs.to(self._model.device, self._model.dtype))
 
     def _render(self, question: str) -> str:
         """Refuse what would be read as an image or as the end of the question, not as words."""
@@ -216,7 +219,6 @@ def load_model(
     adapter_folder = find_checkpoint(adapter) if adapter is not None else None
     if adapter_folder is not None:
         model = _with_adapter(model, adapter_folder)
-    set_seed(0)
     identity = ModelIdentity(
         name=str(name_or_path),
         model_type=model.config.model_type,
