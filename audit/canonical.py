@@ -23,7 +23,7 @@ def require_plain(value: object, *, path: str = "entity", depth: int = 0) -> Any
 
     Raises:
         AppendError: If a number is not finite or an integer lies beyond 2^53 - 1, if text is not valid
-            Unicode, a key is no text, nesting is too deep, or a value is of another type.
+            Unicode or holds NUL, a key is no text, nesting is too deep, or a value is of another type.
     """
     if depth > DEEPEST:
         raise AppendError(f"{path} is nested deeper than {DEEPEST} levels; flatten the entity")
@@ -60,17 +60,17 @@ def canonical_json(value: Mapping[str, Any]) -> bytes:
     return rfc8785.dumps(dict(value))
 
 
-def parse_json(body: bytes) -> Any:
+def parse_json(body: str) -> Any:
     """Decode canonical JSON.
 
     Integers beyond 2^53 - 1 were floats when they were recorded (RFC 8785 writes 1e20 in digits), so
     they come back as floats and the value encodes to the same bytes again.
 
     Raises:
-        ValueError: If the bytes are not JSON.
-        RecursionError: If they are nested too deeply.
+        ValueError: If the text is not JSON.
+        RecursionError: If it is nested too deeply.
     """
-    return json.loads(body.decode("utf-8"), parse_int=_parse_integer, parse_constant=_refuse_constant)
+    return json.loads(body, parse_int=_parse_integer, parse_constant=_refuse_constant)
 
 
 def _parse_integer(digits: str) -> int | float:
@@ -95,4 +95,6 @@ def _require_unicode(text: str, path: str) -> str:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise AppendError(f"{path} is not valid Unicode text; decode it before recording it") from error
+    if "\0" in text:  # PostgreSQL's text holds none, and its JSON functions refuse the escape
+        raise AppendError(f"{path} holds a NUL character; remove it before recording it")
     return text

@@ -1,168 +1,272 @@
-"""The trail itself: append, read, verify."""
+"""The trail itself: append, read, verify, sign, prove."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+import platform
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from threading import Lock
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import sqlalchemy as sa
 
-from audit.canonical import require_plain
-from audit.chain import Row, compose_row, is_digest, read_row, require_label
-from audit.errors import AppendError, ReadError
-from audit.schema import EVENT, GENESIS, changed_guards
-from audit.sqlite import open_engine, translated, writer
-from audit.types import JSON, Event, Verification
-from audit.verification import verify_rows
+from audit.checkpoints import parse_checkpoint, sign_checkpoint
+from audit.database import open_engine, translated, writer
+from audit.errors import AppendError, AuditError, ClockError, ReadError
+from audit.keys import SigningKey, VerifierKey
+from audit.merkle import EMPTY_ROOT, Node, covering_nodes, fold, grow, leaf_hash
+from audit.query import EVERYTHING, Filter
+from audit.rows import Row, compose_body, event_of, plain_entry, read_row, write_time
+from audit.schema import BODY_COLUMNS, CHECKPOINT, EVENT
+from audit.types import Checkpoint, Entry, Event, Verification
+from audit.verification import verify_trail
 
 PAGE = 500
 """Rows that are fetched at once."""
 
+CLOCK_TOLERANCE = timedelta(seconds=5)
+"""How far a clock may stand before the last event's time: machines that share a trail differ a little."""
+
 # Every value as the database holds it: column types would fail on what tampering may have left.
-_ROWS = sa.select(*(sa.type_coerce(column, sa.types.NullType()) for column in EVENT.columns)).select_from(
+ROWS = sa.select(*(sa.type_coerce(column, sa.types.NullType()) for column in EVENT.columns)).select_from(
     EVENT
 )
+_TIP = (
+    sa.select(EVENT.c.sequence, EVENT.c.recorded, EVENT.c.hashes).order_by(EVENT.c.sequence.desc()).limit(1)
+)
+
+Frontier = list[tuple[Node, bytes]]
 
 
 class Log:
-    """An append-only, hash-chained trail in one table.
+    """An append-only trail in one table: an RFC 6962 Merkle tree whose heads can be signed.
 
-    Threads may share a log; processes open one each, on the same file. While one is open, the newest rows
-    may stand in the file ending in `-wal` beside it: close every log before copying the file.
+    Threads may share a log; processes open one each. Writers queue: there is one order of events. With SQLite, the
+    newest rows may stand in the file ending in `-wal` beside the trail while one is open: close every log before
+    copying the file.
 
     Args:
-        url: An SQLAlchemy URL of an SQLite file, such as `sqlite:////srv/medvqa/audit.sqlite`; with
-            `sqlite:///file:/path?mode=ro&uri=true` it is only read.
-        create: Whether a trail that does not exist is created, with its folder.
+        url: An SQLAlchemy URL, such as `sqlite:////srv/medvqa/audit.sqlite` or
+            `postgresql://medvqa@db.example/audit`; with `sqlite:///file:/path?mode=ro&uri=true` it is only read.
+        create: Whether a trail that does not exist is created.
         busy_timeout_s: How long to wait for another process's lock, in seconds.
 
     Raises:
         OpenError: If the trail cannot be opened or created.
-        SchemaError: If the database holds something else.
+        SchemaError: If the database holds something else, or a trail of another version.
         LockedError: If another process keeps it locked.
     """
 
     def __init__(self, url: str, *, create: bool = True, busy_timeout_s: float = 30.0) -> None:
         self._engine = open_engine(url, create=create, busy_timeout_s=busy_timeout_s)
-        # SQLite's waiting is by polling and unfair: threads of one process queue here instead.
+        self._source = platform.node() or "unnamed"
+        # Waiting for a database's lock is by polling and unfair: threads of one process queue here instead.
         self._appending = Lock()
+        self._tip: tuple[int, bytes] = (0, b"")
+        self._frontier: Frontier = []
 
-    def append(self, *, agent: str, action: str, subject: str, entity: Mapping[str, JSON]) -> Event:
-        """Record one event; it is durable when this returns.
+    def append(self, entry: Entry) -> Event:
+        """Record one event; it is durable when this returns. See `append_all`."""
+        return self.append_all([entry])[0]
 
-        Args:
-            agent: Who did it; one printable line, like `action` and `subject`.
-            action: What was done.
-            subject: To what.
-            entity: The particulars; see `audit.JSON`.
+    def append_all(self, entries: Sequence[Entry]) -> tuple[Event, ...]:
+        """Record events in this order, all or none; they are durable when this returns.
 
         Returns:
-            The event as a later `read` gives it.
+            The events as a later `read` gives them.
 
         Raises:
-            AppendError: If the entity is not exact JSON, or the database refuses it. Nothing is recorded.
+            AppendError: If an entry is not exact JSON, or the database refuses it. Nothing is recorded.
+            ClockError: If the clock stands before the last event's time. Nothing is recorded.
             LockedError: If another process keeps the trail locked. Nothing is recorded.
         """
-        content = {
-            "agent": require_label(agent, "agent"),
-            "action": require_label(action, "action"),
-            "subject": require_label(subject, "subject"),
-            "entity": require_plain(entity),
-        }
-        with (
-            self._appending,
-            translated(self._engine, AppendError),
-            writer(self._engine).begin() as connection,
-        ):
-            last = connection.execute(_ROWS.order_by(EVENT.c.sequence.desc()).limit(1)).first()
-            row = compose_row(
-                sequence=last.sequence + 1 if last else 1,
-                previous_hash=_require_head(last.hash) if last else GENESIS,
-                recorded=datetime.now(UTC),
-                content=content,
+        contents = [plain_entry(entry) for entry in entries]
+        with self.writing() as connection:
+            return self.extend(connection, contents)
+
+    def extend(self, connection: sa.Connection, contents: Sequence[dict[str, Any]]) -> tuple[Event, ...]:
+        """Add events within a transaction of `writing`, for what must be recorded together with other rows.
+
+        Args:
+            connection: From `writing`.
+            contents: From `rows.plain_entry`.
+        """
+        if not contents:
+            return ()
+        size, frontier, recorded = self._continue(connection)
+        rows: list[dict[str, Any]] = []
+        events: list[Event] = []
+        for content in contents:
+            body = compose_body(content, sequence=size + 1, recorded=recorded, source=self._source)
+            hashes = grow(frontier, size, leaf_hash(body))
+            size += 1
+            fields = {**content, "recorded": recorded, "sequence": size, "source": self._source}
+            rows.append(
+                {
+                    **{name: fields.get(name) for name in BODY_COLUMNS},
+                    "sequence": size,
+                    "body": body.decode(),
+                    "hashes": hashes,
+                }
             )
-            connection.execute(EVENT.insert().values(row._asdict()))
-        return read_row(row)
+            events.append(event_of(fields, sequence=size, leaf=hashes[:32]))
+        connection.execute(EVENT.insert(), rows)
+        # Should the transaction fail, the tip in the database will not match, and this is not used.
+        self._tip, self._frontier = (size, rows[-1]["hashes"]), frontier
+        return tuple(events)
 
     def read(
         self,
+        matching: Filter = EVERYTHING,
         *,
-        sequence: int | None = None,
-        after: int = 0,
-        action: str | None = None,
-        subject: str | None = None,
+        after: int | None = None,
         limit: int | None = None,
         newest_first: bool = False,
     ) -> Iterator[Event]:
         """Read events in order, a page at a time, so that a long trail needs little memory.
 
-        What is read is not verified: that takes the whole chain, see `verify`.
+        What is read is not verified: that takes the whole tree, see `verify`.
 
         Args:
-            sequence: Only this row.
-            after: Only rows after this one.
-            action: Only this action.
-            subject: Only this subject.
+            matching: Which events.
+            after: Only what follows this row in the order of reading: the last one of the page before.
             limit: At most so many events; None for all.
             newest_first: Whether the last row comes first.
 
         Raises:
-            ReadError: If a row is malformed, or the file cannot be read.
+            ReadError: If a row is malformed or archived, or the database cannot be read.
         """
-        query = _ROWS.where(EVENT.c.sequence > after)
-        if sequence is not None:
-            query = query.where(EVENT.c.sequence == sequence)
-        if action is not None:
-            query = query.where(EVENT.c.action == action)
-        if subject is not None:
-            query = query.where(EVENT.c.subject == subject)
+        for row in self.read_rows(matching, after=after, limit=limit, newest_first=newest_first):
+            yield read_row(row)
+
+    def read_rows(
+        self,
+        matching: Filter = EVERYTHING,
+        *,
+        after: int | None = None,
+        limit: int | None = None,
+        newest_first: bool = False,
+    ) -> Iterator[Row]:
+        """Like `read`, as the database holds the rows: malformed and archived ones too."""
+        query = matching.applied_to(ROWS)
         query = query.order_by(EVENT.c.sequence.desc() if newest_first else EVENT.c.sequence)
-        remaining, page = limit, query
+        remaining, last = limit, after
         while remaining is None or remaining > 0:
             size = PAGE if remaining is None else min(PAGE, remaining)
-            with translated(self._engine, ReadError), self._engine.connect() as connection:
+            page = query
+            if last is not None:
+                page = page.where(EVENT.c.sequence < last if newest_first else EVENT.c.sequence > last)
+            with self.reading() as connection:
                 rows = [Row(*found) for found in connection.execute(page.limit(size))]
-            yield from map(read_row, rows)
+            yield from rows
             if len(rows) < size:
                 return
             last = rows[-1].sequence
-            page = query.where(EVENT.c.sequence < last if newest_first else EVENT.c.sequence > last)
             remaining = None if remaining is None else remaining - size
 
     def verify(
-        self, *, expected_head: str | None = None, on_progress: Callable[[int, int], None] | None = None
+        self,
+        *,
+        keys: Sequence[VerifierKey] = (),
+        checkpoints: Sequence[str] = (),
+        archived: Iterable[tuple[int, str]] = (),
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> Verification:
-        """Recompute the whole chain from what the database holds, in constant memory.
+        """Recompute the whole tree from what the database holds, in constant memory, and check it all.
 
-        Rows that were altered, deleted, moved or slipped in are found and named, even when it was done
-        with the triggers dropped. A bare hash chain cannot show two things: rows cut off its *end*, and a
-        chain that somebody rewrote and hashed anew from some row to the end. Both are found when a hash
-        noted earlier, somewhere that the writer of the database cannot reach, is given as `expected_head`:
-        it must still be the hash of some row. Only what precedes that row is covered. Nor does a chain
-        show that what was recorded was true, or that the clock was right.
+        Rows that were altered, deleted, moved or slipped in are found and named, even when it was done with the
+        triggers dropped. Rows cut off the end, and a trail that somebody rewrote and hashed anew, are found by
+        checkpoints: those in the table, and above all those kept where the writer of the database cannot reach
+        them. What no checkpoint covers could have been rewritten. Nor can a tree show that what was recorded was
+        true.
 
         Args:
-            expected_head: `Verification.head` or `Event.hash` noted earlier; 64 hexadecimal digits.
+            keys: Public keys that are trusted, the first at least; those that rotated in since are found.
+            checkpoints: Signed notes that were kept elsewhere.
+            archived: Bodies that were moved to archives, by ascending row.
             on_progress: Called now and then with the rows checked and the rows in all.
 
         Raises:
-            ReadError: If `expected_head` is no SHA-256, or the file cannot be read.
+            ReadError: If the database cannot be read.
         """
-        if expected_head is not None:
-            expected_head = expected_head.strip().lower()
-            if not is_digest(expected_head):
-                raise ReadError(
-                    "the expected head is no SHA-256; give the 64 hexadecimal digits noted earlier"
-                )
+        with self.snapshot() as connection:
+            return verify_trail(
+                connection,
+                keys=keys,
+                given=checkpoints,
+                archived=archived,
+                on_progress=on_progress,
+            )
+
+    def sign(self, keys: Sequence[SigningKey]) -> Checkpoint:
+        """Sign the tree as it stands and keep the checkpoint in the table; the same again if nothing was added.
+
+        The caller must also send it where the owner of the database cannot reach it.
+
+        Args:
+            keys: What signs, the newest first; more than one only when keys rotate.
+
+        Raises:
+            AppendError: If the database refuses it.
+            LockedError: If another process keeps the trail locked.
+        """
+        with self.writing() as connection:
+            return self.sign_within(connection, keys)
+
+    def sign_within(self, connection: sa.Connection, keys: Sequence[SigningKey]) -> Checkpoint:
+        """Like `sign`, within a transaction of `writing`."""
+        size, frontier, _ = self._continue(connection)
+        root = fold([value for _, value in frontier]) if frontier else EMPTY_ROOT
+        signed = sign_checkpoint(size=size, root=root, keys=keys)
+        last = connection.execute(sa.select(CHECKPOINT).order_by(CHECKPOINT.c.number.desc()).limit(1)).first()
+        if last is None or last.note != signed.note:
+            number = last.number + 1 if last else 1
+            connection.execute(CHECKPOINT.insert().values(number=number, size=size, note=signed.note))
+        return signed
+
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """The checkpoints in the table, oldest first, not verified.
+
+        Raises:
+            CheckpointError: If one is malformed.
+            ReadError: If the database cannot be read.
+        """
+        with self.reading() as connection:
+            notes = connection.execute(sa.select(CHECKPOINT.c.note).order_by(CHECKPOINT.c.number)).scalars()
+            return tuple(map(parse_checkpoint, notes))
+
+    def size(self) -> int:
+        """Number of the last row, 0 for none.
+
+        Raises:
+            ReadError: If the database cannot be read.
+        """
+        with self.reading() as connection:
+            return connection.scalar(sa.select(sa.func.max(EVENT.c.sequence))) or 0
+
+    @contextmanager
+    def writing(self, error: type[AuditError] = AppendError) -> Generator[sa.Connection]:
+        """A transaction that has its turn to write; durable when it ends, undone by any exception."""
+        with self._appending, translated(self._engine, error), writer(self._engine).begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Generator[sa.Connection]:
+        """A connection for queries."""
         with translated(self._engine, ReadError), self._engine.connect() as connection:
-            total = connection.scalar(sa.select(sa.func.count()).select_from(EVENT)) or 0
-            found = connection.execution_options(yield_per=PAGE).execute(_ROWS.order_by(EVENT.c.sequence))
-            rows = _reporting((Row(*row) for row in found), total, on_progress)
-            return verify_rows(rows, guards=changed_guards(connection), expected_head=expected_head)
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Generator[sa.Connection]:
+        """A connection that sees one state of the trail, however many queries it makes."""
+        engine = self._engine
+        if engine.dialect.name == "postgresql":
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")
+        with translated(self._engine, ReadError), engine.connect() as connection:
+            yield connection
 
     def close(self) -> None:
-        """Close all connections; the last one to close leaves everything in one file."""
+        """Close all connections; the last one to close leaves everything in one SQLite file."""
         self._engine.dispose()
 
     def __enter__(self) -> Self:
@@ -173,17 +277,33 @@ class Log:
     ) -> None:
         self.close()
 
+    def _continue(self, connection: sa.Connection) -> tuple[int, Frontier, str]:
+        """Size of the tree, the perfect subtrees that cover it, and the time to record now."""
+        now = datetime.now(UTC)
+        tip = connection.execute(_TIP).first()
+        if tip is None:
+            return 0, [], write_time(now)
+        if write_time(now + CLOCK_TOLERANCE) < str(tip.recorded):
+            raise ClockError(
+                f"the clock says {now:%Y-%m-%d %H:%M:%S} UTC, before the last event of the audit trail at "
+                f"{str(tip.recorded)[:19]}; set the clock right and try again"
+            )
+        if self._tip == (tip.sequence, tip.hashes):
+            return tip.sequence, list(self._frontier), write_time(now)
+        nodes = covering_nodes(0, tip.sequence)
+        return tip.sequence, list(zip(nodes, read_nodes(connection, nodes), strict=True)), write_time(now)
 
-def _require_head(found: object) -> str:
-    if not is_digest(found):
-        raise AppendError("the last row of the audit trail has a malformed hash; verify the trail")
-    return str(found)
 
+def read_nodes(connection: sa.Connection, nodes: Sequence[Node]) -> list[bytes]:
+    """Hashes of perfect subtrees, each from the row that completed it.
 
-def _reporting(
-    rows: Iterable[Row], total: int, on_progress: Callable[[int, int], None] | None
-) -> Iterator[Row]:
-    for done, row in enumerate(rows, start=1):
-        yield row
-        if on_progress is not None and (done % PAGE == 0 or done == total):
-            on_progress(done, total)
+    Raises:
+        ReadError: If a row is missing or its hashes are malformed.
+    """
+    places = {node: (node[1] + 1) << node[0] for node in nodes}
+    query = sa.select(EVENT.c.sequence, EVENT.c.hashes).where(EVENT.c.sequence.in_(places.values()))
+    found = {sequence: hashes for sequence, hashes in connection.execute(query)}
+    hashes = [found.get(places[level, index], b"")[32 * level :][:32] for level, index in nodes]
+    if any(len(value) != 32 for value in hashes):
+        raise ReadError("the hashes of the audit trail are incomplete; verify the trail")
+    return hashes

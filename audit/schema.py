@@ -1,66 +1,83 @@
-"""The one table of a trail, and the triggers that make SQLite refuse to change it."""
+"""The tables of a trail; `migrations` makes them, `guards` protects them.
+
+Row n of `event` is leaf n - 1 of an RFC 6962 tree. Its `hashes` are those of every perfect subtree that the leaf
+completes, 32 bytes each, the leaf's own first: node (level, index) stands in row (index + 1) * 2^level, so that
+an append is one INSERT, and a proof reads one row a node.
+"""
 
 import sqlalchemy as sa
 
-GENESIS = "0" * 64
-"""Stands for the hash before row 1."""
+# Compared byte by byte in every database, whatever its locale.
+_TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+_NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
-_metadata = sa.MetaData()
+metadata = sa.MetaData()
 
 EVENT = sa.Table(
     "event",
-    _metadata,
-    sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("recorded", sa.Text, nullable=False),
-    sa.Column("agent", sa.Text, nullable=False),
-    sa.Column("action", sa.Text, nullable=False, index=True),
-    sa.Column("subject", sa.Text, nullable=False, index=True),
-    # The canonical content that is hashed. The columns above repeat it, for searching.
-    sa.Column("body", sa.LargeBinary, nullable=False),
-    sa.Column("previous_hash", sa.Text, nullable=False),
-    sa.Column("hash", sa.Text, nullable=False),
+    metadata,
+    sa.Column("sequence", _NUMBER, primary_key=True, autoincrement=False),
+    # These repeat the body, for searching.
+    sa.Column("recorded", _TEXT, nullable=False),
+    sa.Column("agent", _TEXT, nullable=False),
+    sa.Column("action", _TEXT, nullable=False),
+    sa.Column("subject", _TEXT, nullable=False),
+    sa.Column("outcome", _TEXT, nullable=False),
+    sa.Column("patient", _TEXT),
+    sa.Column("study", _TEXT),
+    sa.Column("model", _TEXT),
+    sa.Column("verdict", _TEXT),
+    sa.Column("confidence", sa.Double),
+    # The canonical content that the leaf hash covers; null once it was moved to an archive.
+    sa.Column("body", _TEXT),
+    sa.Column("hashes", sa.LargeBinary, nullable=False),
 )
 
-# Demanding the next number also shuts INSERT OR REPLACE, which deletes without firing DELETE triggers
-# unless recursive_triggers is on.
-TRIGGERS = {
-    "event_never_updated": (
-        "CREATE TRIGGER event_never_updated BEFORE UPDATE ON event "
-        "BEGIN SELECT RAISE(ABORT, 'event is append-only'); END"
-    ),
-    "event_never_deleted": (
-        "CREATE TRIGGER event_never_deleted BEFORE DELETE ON event "
-        "BEGIN SELECT RAISE(ABORT, 'event is append-only'); END"
-    ),
-    "event_without_gaps": (
-        "CREATE TRIGGER event_without_gaps BEFORE INSERT ON event "
-        "WHEN NEW.sequence IS NOT (SELECT COALESCE(MAX(sequence), 0) + 1 FROM event) "
-        "BEGIN SELECT RAISE(ABORT, 'event sequence must continue without gaps'); END"
-    ),
-    "event_chained": (
-        "CREATE TRIGGER event_chained BEFORE INSERT ON event WHEN NEW.sequence > 1 "
-        "AND NEW.previous_hash IS NOT (SELECT hash FROM event WHERE sequence = NEW.sequence - 1) "
-        "BEGIN SELECT RAISE(ABORT, 'event must continue the hash chain'); END"
-    ),
-}
+CHECKPOINT = sa.Table(
+    "checkpoint",
+    metadata,
+    sa.Column("number", _NUMBER, primary_key=True, autoincrement=False),
+    sa.Column("size", _NUMBER, nullable=False),
+    sa.Column("note", _TEXT, nullable=False),
+)
 
+ARCHIVE = sa.Table(
+    "archive",
+    metadata,
+    sa.Column("number", _NUMBER, primary_key=True, autoincrement=False),
+    sa.Column("first", _NUMBER, nullable=False),
+    sa.Column("last", _NUMBER, nullable=False),
+    sa.Column("sha256", _TEXT, nullable=False),
+    sa.Column("note", _TEXT, nullable=False),
+)
 
-def create_schema(connection: sa.Connection) -> None:
-    """Create the table and its triggers, within the connection's transaction."""
-    _metadata.create_all(connection)
-    for statement in TRIGGERS.values():
-        connection.exec_driver_sql(statement)
+SEARCHED = ("agent", "action", "subject", "patient", "study", "model", "verdict", "confidence")
+"""Columns that have an index of their own, beside `recorded`: with the sequence, so that it sorts as well."""
 
+INDEXES = (
+    sa.Index("event_by_recorded", EVENT.c.recorded),
+    *(
+        sa.Index(
+            f"event_by_{name}",
+            EVENT.c[name],
+            EVENT.c.sequence,
+            sqlite_where=EVENT.c[name].is_not(None) if EVENT.c[name].nullable else None,
+            postgresql_where=EVENT.c[name].is_not(None) if EVENT.c[name].nullable else None,
+        )
+        for name in SEARCHED
+    ),
+)
 
-def changed_guards(connection: sa.Connection) -> list[str]:
-    """Say, one sentence each, which triggers are missing, altered or foreign."""
-    rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
-    found = {str(name): str(statement) for name, statement in rows}
-    missing = [f"trigger {name} is missing: rows could be changed since" for name in TRIGGERS.keys() - found]
-    altered = [
-        f"trigger {name} was altered: rows could be changed since"
-        for name in TRIGGERS.keys() & found
-        if found[name] != TRIGGERS[name]
-    ]
-    foreign = [f"trigger {name} is not part of a trail" for name in found.keys() - TRIGGERS.keys()]
-    return sorted(missing + altered + foreign)
+BODY_COLUMNS = (
+    "recorded",
+    "agent",
+    "action",
+    "subject",
+    "outcome",
+    "patient",
+    "study",
+    "model",
+    "verdict",
+    "confidence",
+)
+"""Columns that repeat a field of the body."""

@@ -1,136 +1,187 @@
-"""Recomputing a chain row by row, in constant memory, and saying exactly what is wrong."""
+"""Checking a whole trail: triggers, rows, checkpoints, archives."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice, pairwise
 
-from audit.chain import COLUMNS, Row, chain_hash, is_digest, read_body
-from audit.schema import GENESIS
-from audit.types import Problem, ProblemKind, Verification
+import sqlalchemy as sa
+
+from audit.archives import read_statement
+from audit.checkpoints import parse_checkpoint
+from audit.errors import CheckpointError
+from audit.guards import changed_guards
+from audit.keys import VerifierKey
+from audit.merkle import EMPTY_ROOT
+from audit.recomputation import Recomputation
+from audit.rows import Row
+from audit.schema import ARCHIVE, CHECKPOINT, EVENT
+from audit.trust import ROTATION, Trust
+from audit.types import Checkpoint, Problem, ProblemKind, Verification
 
 MOST_PROBLEMS = 1000
 """Problems listed at most; a trail that was renumbered has one a row."""
 
+PAGE = 2000
+"""Rows that are fetched at once, and between two reports of progress."""
+
+# Every value as the database holds it: column types would fail on what tampering may have left.
+_ROWS = sa.select(*(sa.type_coerce(column, sa.types.NullType()) for column in EVENT.columns)).select_from(
+    EVENT
+)
+
 
 @dataclass(slots=True)
-class _Walk:
-    """Where a pass over the rows stands."""
-
-    expected_head: str | None
-    expected_head_sequence: int | None = None
-    next_sequence: int = 1
-    previous_hash: str | None = GENESIS
-    """What the next row must continue; None where that row is missing or displaced."""
-    events: int = 0
-    head: str = GENESIS
+class _Findings:
     problems: list[Problem] = field(default_factory=list[Problem])
     unlisted: int = 0
+    covered: int = 0
+    """Rows up to the last checkpoint that holds."""
+    explained: int = 0
+    """Rows up to the last checkpoint that the hashes kept give: what differs in them has been named."""
+    checkpoints: int = 0
+
+    def note(
+        self, kind: ProblemKind, message: str, sequence: int | None = None, name: str | None = None
+    ) -> None:
+        if len(self.problems) < MOST_PROBLEMS:
+            self.problems.append(Problem(kind=kind, sequence=sequence, field=name, message=message))
+        else:
+            self.unlisted += 1
 
 
-def verify_rows(rows: Iterable[Row], *, guards: Iterable[str], expected_head: str | None) -> Verification:
-    """Recompute a chain.
-
-    Args:
-        rows: All rows, by ascending sequence.
-        guards: What is wrong with the table's triggers, a sentence each.
-        expected_head: A hash noted earlier, lower hex, that must be the hash of some row (or 64 zeros).
-    """
-    walk = _Walk(expected_head=expected_head)
-    _note(walk, (_problem("guard", None, None, f"{guard}") for guard in guards))
-    if expected_head == GENESIS:
-        walk.expected_head_sequence = 0
-    for row, following in pairwise(chain(rows, [None])):
-        if row is not None:
-            walk.events += 1
-            _note(walk, _check_row(row, following, walk))
-    if expected_head is not None and walk.expected_head_sequence is None:
-        message = "the expected head is not in the trail: its end was cut off, or it was rewritten"
-        _note(walk, [_problem("head", None, None, message)])
-    if walk.unlisted:
-        walk.problems.append(_problem("more", None, None, f"{walk.unlisted} more problems are not listed"))
+def verify_trail(
+    connection: sa.Connection,
+    *,
+    keys: Sequence[VerifierKey],
+    given: Sequence[str],
+    archived: Iterable[tuple[int, str]],
+    on_progress: Callable[[int, int], None] | None,
+) -> Verification:
+    """Check one state of a trail's database; see `audit.Log.verify`."""
+    findings, trust = _Findings(), Trust(keys)
+    for sentence in changed_guards(connection):
+        findings.note("guard", sentence)
+    pending = _read_checkpoints(connection, given, findings)
+    archives = _Archives(connection, archived)
+    walk = Recomputation(note=findings.note, archived_body=archives.body_of, is_archived=archives.account_for)
+    total = connection.scalar(sa.select(sa.func.count()).select_from(EVENT)) or 0
+    _check_reached(pending, walk, trust, findings)
+    events = 0
+    for row in _read_rows(connection):
+        content = walk.add(row)
+        if content is not None and content["action"] == ROTATION:
+            trust.announce(row.sequence, content["entity"])
+        if pending and pending[-1].size <= walk.size:
+            _check_reached(pending, walk, trust, findings)
+        events += 1
+        if on_progress is not None and (events % PAGE == 0 or events == total):
+            on_progress(events, total)
+    _check_tail(pending, walk, trust, findings)
+    archives.check(trust, findings)
+    if findings.unlisted:
+        more = f"{findings.unlisted} more problems are not listed"
+        findings.problems.append(Problem(kind="more", sequence=None, field=None, message=more))
     return Verification(
-        intact=not walk.problems,
-        events=walk.events,
-        head=walk.head,
-        problems=tuple(walk.problems),
-        expected_head_sequence=walk.expected_head_sequence,
+        intact=not findings.problems,
+        events=events,
+        root=(walk.roots()[1] or EMPTY_ROOT).hex(),
+        covered=findings.covered,
+        checkpoints=findings.checkpoints,
+        archived=walk.archived,
+        problems=tuple(findings.problems),
     )
 
 
-def _check_row(row: Row, following: Row | None, walk: _Walk) -> Iterator[Problem]:
-    content = read_body(row.body)
-    if content is not None and content["sequence"] != row.sequence and _fits_itself(row):
-        yield _problem("order", row.sequence, "sequence", f"was recorded as row {content['sequence']}")
-        walk.next_sequence += row.sequence == walk.next_sequence
-        walk.previous_hash, walk.head = None, row.hash
-        return
-    if row.sequence < walk.next_sequence:
-        yield _problem("order", row.sequence, "sequence", f"stands where row {walk.next_sequence} is due")
-        return
-    if row.sequence > walk.next_sequence:
-        yield _missing(walk.next_sequence, row.sequence - 1)
-        walk.previous_hash = None
-    walk.next_sequence = row.sequence + 1
-    if content is None:
-        yield _problem("malformed", row.sequence, "body", "has a body that no trail records")
-    found = list(_check_hashes(row, following, walk, body_malformed=content is None))
-    yield from found
-    # A body that does not fit its hash says nothing about the columns beside it.
-    if content is not None and not any(problem.field in ("body", None) for problem in found):
-        for name in COLUMNS:
-            if getattr(row, name) != content[name]:
-                yield _problem("altered", row.sequence, name, f"has another {name} than was recorded")
+def _read_rows(connection: sa.Connection) -> Iterator[Row]:
+    streaming = connection.execution_options(yield_per=PAGE)
+    for found in streaming.execute(_ROWS.order_by(EVENT.c.sequence)):
+        yield Row(*found)
 
 
-def _check_hashes(row: Row, following: Row | None, walk: _Walk, *, body_malformed: bool) -> Iterator[Problem]:
-    """Check the row's own hash and its link; leave in `walk` what the next row must continue."""
-    malformed = [name for name in ("previous_hash", "hash") if not is_digest(getattr(row, name))]
-    for name in malformed:
-        yield _problem("malformed", row.sequence, name, f"has a {name} that is no SHA-256 in lower hex")
-    before, walk.previous_hash = walk.previous_hash, None
-    if malformed or not isinstance(row.body, bytes):
-        walk.head = row.hash if "hash" not in malformed else walk.head
-        return
-    computed = chain_hash(row.previous_hash, row.body)
-    walk.previous_hash = walk.head = row.hash
-    if computed == row.hash:
-        if row.hash == walk.expected_head:
-            walk.expected_head_sequence = row.sequence
-        if before not in (None, row.previous_hash):
+def _read_checkpoints(
+    connection: sa.Connection, given: Sequence[str], findings: _Findings
+) -> list[Checkpoint]:
+    """Checkpoints of the table and those given, the largest first; a malformed one is a finding."""
+    kept = connection.execute(sa.select(CHECKPOINT.c.number, CHECKPOINT.c.note).order_by(CHECKPOINT.c.number))
+    notes = {str(note): f"checkpoint {number} of the table" for number, note in kept}
+    notes |= {note: f"checkpoint {place} of those given" for place, note in enumerate(given, start=1)}
+    found: list[Checkpoint] = []
+    for note, name in notes.items():
+        try:
+            found.append(parse_checkpoint(note))
+        except CheckpointError as error:
+            findings.note("forged_checkpoint", f"{name} cannot be read: {error}")
+    return sorted(found, key=lambda checkpoint: checkpoint.size, reverse=True)
+
+
+def _check_reached(pending: list[Checkpoint], walk: Recomputation, trust: Trust, findings: _Findings) -> None:
+    """Check, and take from `pending`, the checkpoints that the rows so far have reached."""
+    while pending and pending[-1].size <= walk.size:
+        checkpoint = pending.pop()
+        if _objects(checkpoint, trust, findings):
+            continue
+        if checkpoint.size < walk.size:
+            continue  # its last row is missing, which was said
+        computed, kept = walk.roots() if walk.size else (EMPTY_ROOT, EMPTY_ROOT)
+        if checkpoint.root == computed:
+            findings.covered = findings.explained = checkpoint.size
+            findings.checkpoints += 1
+            trust.confirm(checkpoint.size)
+        elif checkpoint.root == kept:
+            findings.explained = checkpoint.size
+            trust.confirm(checkpoint.size)
+        elif kept is not None:
+            first = findings.explained + 1
             message = (
-                f"does not continue row {row.sequence - 1} as it stands: that row was rewritten, or this one"
+                f"history was rewritten: rows {first} to {checkpoint.size} are not those that the checkpoint "
+                f"of {checkpoint.size} events covers"
             )
-            yield _problem("link", row.sequence, "previous_hash", message)
-    elif before is not None and chain_hash(before, row.body) == row.hash:
-        yield _problem(
-            "altered", row.sequence, "previous_hash", "has another previous_hash than was recorded"
-        )
-    elif following is not None and following.previous_hash == computed:
-        walk.previous_hash = computed
-        yield _problem("altered", row.sequence, "hash", "has another hash than was recorded")
-    elif not body_malformed:
-        confirmed = following is not None and following.previous_hash == row.hash
-        message = (
-            "has another body than was recorded" if confirmed else "has a body that does not give its hash"
-        )
-        yield _problem("altered", row.sequence, "body" if confirmed else None, message)
+            findings.note("history", message, first)
 
 
-def _fits_itself(row: Row) -> bool:
-    return is_digest(row.previous_hash) and chain_hash(row.previous_hash, row.body) == row.hash
+def _check_tail(pending: list[Checkpoint], walk: Recomputation, trust: Trust, findings: _Findings) -> None:
+    """Say what is missing at the end, by the checkpoints that were never reached."""
+    for checkpoint in reversed(pending):
+        if not _objects(checkpoint, trust, findings):
+            message = (
+                f"the end was cut off: the checkpoint of {checkpoint.size} events covers rows "
+                f"{walk.size + 1} to {checkpoint.size}, which are missing"
+            )
+            findings.note("tail", message, walk.size + 1)
 
 
-def _missing(first: int, last: int) -> Problem:
-    rows = f"row {first} is missing" if first == last else f"rows {first} to {last} are missing"
-    return Problem(kind="missing", sequence=first, field=None, message=rows)
+def _objects(checkpoint: Checkpoint, trust: Trust, findings: _Findings) -> bool:
+    objection = trust.objection(checkpoint)
+    if objection is not None:
+        kind, reason = objection
+        findings.note(kind, f"the checkpoint of {checkpoint.size} events proves nothing: {reason}")
+    return objection is not None
 
 
-def _problem(kind: ProblemKind, sequence: int | None, field_name: str | None, message: str) -> Problem:
-    row = "" if sequence is None else f"row {sequence} "
-    return Problem(kind=kind, sequence=sequence, field=field_name, message=row + message)
+class _Archives:
+    """What was moved out of the table, and the bodies that were given back for this pass."""
 
+    def __init__(self, connection: sa.Connection, archived: Iterable[tuple[int, str]]) -> None:
+        self._rows = connection.execute(sa.select(ARCHIVE).order_by(ARCHIVE.c.number)).all()
+        self._bodies = iter(archived)
+        self._next = next(self._bodies, None)
 
-def _note(walk: _Walk, problems: Iterable[Problem]) -> None:
-    found = iter(problems)
-    walk.problems.extend(islice(found, MOST_PROBLEMS - len(walk.problems)))
-    walk.unlisted += sum(1 for _ in found)
+    def account_for(self, sequence: int) -> bool:
+        return any(row.first <= sequence <= row.last for row in self._rows)
+
+    def body_of(self, sequence: int) -> str | None:
+        while self._next is not None and self._next[0] < sequence:
+            self._next = next(self._bodies, None)
+        return self._next[1] if self._next is not None and self._next[0] == sequence else None
+
+    def check(self, trust: Trust, findings: _Findings) -> None:
+        """Check who signed the archives' statements, once every rotation is known."""
+        for row in self._rows:
+            rows = f"the archive of rows {row.first} to {row.last}"
+            try:
+                statement = read_statement(row.note)
+                if not trust.vouches_for(row.note):
+                    findings.note("archive", f"{rows} was signed by no trusted key", row.first)
+                elif statement != (row.first, row.last, row.sha256):
+                    findings.note("archive", f"{rows} is not what its signed statement says", row.first)
+            except CheckpointError as error:
+                findings.note("archive", f"{rows} proves nothing: {error}", row.first)

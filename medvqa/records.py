@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from audit import AuditError
+from audit import AuditError, Entry
 from medvqa.errors import RecordError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def record(log: Log, *, agent: str, action: str, subject: str, entity: dict[str,
         RecordError: If the trail did not take it.
     """
     try:
-        return log.append(agent=agent, action=action, subject=subject, entity=entity)
+        return log.append(Entry(agent=agent, action=action, subject=subject, entity=entity))
     except AuditError as error:
         raise RecordError(f"the answer is withheld because it could not be recorded: {error}") from error
 

@@ -11,8 +11,8 @@ MOST_PROBLEMS = 5
 
 VERIFY_HELP = (
     "Recomputes every hash of the trail and names each row that was altered, deleted, moved or slipped in."
-    " It cannot show that rows were cut off the end, unless a head that you noted earlier is still in it:"
-    " see medvqa audit verify --head."
+    " Rows cut off the end are shown by checkpoints kept elsewhere:"
+    " see medvqa audit verify --checkpoint."
 )
 
 
@@ -34,7 +34,7 @@ def show_verification(verification: Verification) -> None:
     """Draw what recomputing the trail found."""
     if verification.intact:
         st.success(f"Intact: {verification.events} events. Note the head elsewhere:")
-        st.code(verification.head, language=None, wrap_lines=True)
+        st.code(verification.root, language=None, wrap_lines=True)
         return
     problems = verification.problems
     named = "; ".join(problem.message for problem in problems[:MOST_PROBLEMS])

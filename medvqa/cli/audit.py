@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from audit import Event, Log, ReadError, Verification
+from audit import Event, Filter, Log, ReadError, Verification
 from medvqa.settings import load_settings
 
 app = typer.Typer(no_args_is_help=True, help="List, show and verify what the audit trail recorded.")
@@ -36,7 +36,7 @@ def list_events(
 ) -> None:
     """List the latest events, the newest first."""
     with _open(audit) as log:
-        events = list(log.read(action=action, limit=limit, newest_first=True))
+        events = list(log.read(Filter(action=action), limit=limit, newest_first=True))
     if as_json:
         _print_json([_to_json(event) for event in events])
         return
@@ -59,7 +59,7 @@ def show(
     is_row = reference.isdecimal() and len(reference) < 19  # what an SQLite integer holds
     wanted: dict[str, Any] = {"sequence": int(reference)} if is_row else {"subject": reference}
     with _open(audit) as log:
-        events = list(log.read(**wanted))
+        events = list(log.read(Filter(**wanted)))
     if not events:
         raise ReadError(f"the audit trail holds no event {reference}; see `medvqa audit list`")
     if as_json:
@@ -72,10 +72,6 @@ def show(
 @app.command(epilog="Example: medvqa audit verify --head 5f0c...e1 (64 digits that you noted earlier)")
 def verify(
     *,
-    head: Annotated[
-        str | None,
-        typer.Option(metavar="HASH", help="A head noted earlier, which must still be in the trail."),
-    ] = None,
     as_json: JsonOption = False,
     audit: AuditOption = None,
 ) -> None:
@@ -88,14 +84,13 @@ def verify(
     --head next time.
     """
     with _open(audit) as log, _progress() as report:
-        result = log.verify(expected_head=head, on_progress=report)
+        result = log.verify(on_progress=report)
     if as_json:
         _print_json(
             {
                 "intact": result.intact,
                 "events": result.events,
-                "head": result.head,
-                "expected_head_sequence": result.expected_head_sequence,
+                "root": result.root,
                 "problems": [
                     {
                         "kind": found.kind,
@@ -141,11 +136,7 @@ def _print_verification(result: Verification) -> None:
     for problem in result.problems:
         console.print(problem.message, style="red", soft_wrap=True)
     console.print(f"{'intact' if result.intact else 'NOT intact'}: {result.events} events")
-    if result.expected_head_sequence is not None:
-        console.print(f"the head that you noted is row {result.expected_head_sequence}")
-    console.print(f"head {result.head}", soft_wrap=True)
-    if result.intact:
-        console.print("Note this head elsewhere; with --head, nothing before it can change unnoticed.")
+    console.print(f"root {result.root}", soft_wrap=True)
 
 
 def _visible(text: str) -> str:
@@ -162,7 +153,6 @@ def _to_json(event: Event) -> dict[str, Any]:
         "subject": event.subject,
         "entity": event.entity,
         "hash": event.hash,
-        "previous_hash": event.previous_hash,
     }
 
 

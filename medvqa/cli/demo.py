@@ -47,7 +47,7 @@ def demo(
     console.print(
         f"\nAudit trail: {verification.events} rows, "
         + ("intact" if verification.intact else "[bold red]NOT INTACT[/]")
-        + f", head {verification.head[:16]}…"
+        + f", root {verification.root[:16]}…"
     )
     console.print(f"[dim]{NOT_FOR_DIAGNOSIS}[/]")
     page = out / "index.html"

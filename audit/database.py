@@ -1,0 +1,144 @@
+"""Opening the database of a trail, whichever it is, and telling its errors in one sentence."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import ModuleType
+
+import sqlalchemy as sa
+import sqlalchemy.event
+import sqlalchemy.exc
+
+from audit import postgresql, sqlite
+from audit.errors import AppendError, AuditError, LockedError, OpenError, SchemaError
+from audit.migrations import HEAD, migrate
+
+_BACKENDS: dict[str, ModuleType] = {"sqlite": sqlite, "postgresql": postgresql}
+
+
+def open_engine(url: str, *, create: bool, busy_timeout_s: float) -> sa.Engine:
+    """Connect to the trail at `url`, creating folder, file and tables where `create` allows it.
+
+    Args:
+        url: An SQLAlchemy URL: `sqlite:////srv/medvqa/audit.sqlite` or `postgresql://user@host/database`.
+        create: Whether a trail that does not exist is created.
+        busy_timeout_s: How long to wait for another process's lock, in seconds.
+
+    Raises:
+        OpenError: If the URL is of no use, or the database cannot be opened or created.
+        SchemaError: If the database holds something else than a trail, or one of another version.
+        LockedError: If another process keeps it locked.
+    """
+    engine = _connect(url, create=create, busy_timeout_s=busy_timeout_s)
+    backend = _BACKENDS[engine.dialect.name]
+    with translated(engine, OpenError):
+        if _holds_trail(engine):
+            return engine
+        if not create:
+            raise SchemaError(f"{name_of(engine)} is an empty database, not an audit trail; check the path")
+        backend.prepare_database(engine)
+        with writer(engine).begin() as connection:
+            if not backend.tables(connection):  # another process may have been faster
+                migrate(connection)
+    return engine
+
+
+def upgrade(url: str, *, busy_timeout_s: float = 30.0) -> None:
+    """Bring a trail that an earlier version made to this one's tables; nothing to do is no error.
+
+    Raises:
+        OpenError: If there is no trail, or the database cannot be opened.
+        LockedError: If another process keeps it locked.
+    """
+    engine = _connect(url, create=False, busy_timeout_s=busy_timeout_s)
+    with translated(engine, OpenError), writer(engine).begin() as connection:
+        if not _BACKENDS[engine.dialect.name].tables(connection) & {"event"}:
+            raise SchemaError(f"{name_of(engine)} is no audit trail; check the path")
+        migrate(connection)
+    engine.dispose()
+
+
+def writer(engine: sa.Engine) -> sa.Engine:
+    """The same engine, whose transactions wait for their turn to write when they begin."""
+    return engine.execution_options(write=True)
+
+
+def name_of(engine: sa.Engine) -> str:
+    """The trail's place in words, without a password."""
+    if engine.dialect.name == "sqlite":
+        return str(engine.url.database)
+    return engine.url.render_as_string(hide_password=True)
+
+
+@contextmanager
+def translated(engine: sa.Engine, error: type[AuditError]) -> Generator[None]:
+    """Turn what the database reports into one sentence that names the trail and the way out."""
+    backend = _BACKENDS[engine.dialect.name]
+    trail = f"the audit trail {name_of(engine)}"
+    try:
+        yield
+    except sqlalchemy.exc.DBAPIError as failure:
+        cause = failure.orig or failure
+        if backend.is_locked(cause):
+            raise LockedError(
+                f"{trail} is locked by another process; close the program that holds it and try again"
+            ) from failure
+        if backend.is_foreign(cause):
+            error = SchemaError
+        verb = "did not take the event" if error is AppendError else "cannot be used"
+        raise error(f"{trail} {verb}: {backend.reason(cause)}") from failure
+
+
+def _connect(url: str, *, create: bool, busy_timeout_s: float) -> sa.Engine:
+    try:
+        parsed = sa.make_url(url)
+    except sqlalchemy.exc.ArgumentError as error:
+        raise OpenError(
+            "the audit trail's URL is not a database URL; write sqlite:////path/to/audit.sqlite"
+        ) from error
+    backend = _BACKENDS.get(parsed.get_backend_name())
+    if backend is None:
+        raise OpenError(
+            f"audit trails in {parsed.get_backend_name()} are not supported; "
+            "write sqlite:////path/to/audit.sqlite or postgresql://user@host/database"
+        )
+    try:
+        engine = sa.create_engine(
+            backend.prepare_url(parsed, create=create),
+            connect_args=backend.connect_args(busy_timeout_s),
+            pool_pre_ping=backend is postgresql,
+        )
+    except ModuleNotFoundError as error:
+        raise OpenError(
+            "PostgreSQL's driver is not installed; run pip install 'medvqa[postgresql]'"
+        ) from error
+    sqlalchemy.event.listen(engine, "connect", backend.configure)
+    sqlalchemy.event.listen(engine, "begin", backend.begin)
+    return engine
+
+
+def _holds_trail(engine: sa.Engine) -> bool:
+    """Whether the trail's tables exist; False when the database is empty."""
+    with engine.connect() as connection:
+        found = _BACKENDS[engine.dialect.name].tables(connection)
+        if not found:
+            return False
+        if not found >= {"event", "alembic_version"}:
+            columns = (
+                {column["name"] for column in sa.inspect(connection).get_columns("event")}
+                if "event" in found
+                else set()
+            )
+            if {"previous_hash", "body"} <= columns:
+                raise SchemaError(
+                    f"{name_of(engine)} is an audit trail of medvqa 0.1; run `medvqa audit upgrade` once"
+                )
+            raise SchemaError(
+                f"{name_of(engine)} is a database of something else than an audit trail; name another one"
+            )
+        version = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+        if version != HEAD:
+            raise SchemaError(
+                f"{name_of(engine)} is an audit trail of another version; run `medvqa audit upgrade` of the "
+                "newest medvqa"
+            )
+    return True
