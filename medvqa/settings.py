@@ -5,7 +5,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,11 @@ from medvqa.errors import SettingsError
 DEFAULT_FILE = "medvqa.toml"
 
 
+def default_key_folder() -> Path:
+    """The signing and pseudonym keys of this user, in the folder for application data."""
+    return platformdirs.user_data_path("medvqa") / "keys"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What the command line and the screens need to know; each field is a key of medvqa.toml."""
@@ -24,6 +29,10 @@ class Settings:
     """SQLAlchemy URL of the audit trail. By default a file of this user, see `default_audit_url`."""
     agent: str
     """Who asks: recorded with every event. By default the login name of the operating system."""
+    role: str | None = None
+    """In which role the agent acts, `radiologist` or `compliance officer`, say; recorded with every event."""
+    key_folder: Path = field(default_factory=default_key_folder)
+    """Where the private keys are kept: signatures of the trail, pseudonyms of patients. Back it up."""
     model: str | None = None
     """Folder or name of the model; None for the one that is shipped."""
     adapter: str | None = None
@@ -34,7 +43,7 @@ class Settings:
     """Processor threads of the model, from 1; None leaves it to the library."""
 
 
-_KEYS = tuple(field.name for field in fields(Settings))
+_KEYS = tuple(known.name for known in fields(Settings))
 
 
 def load_settings(**flags: str | int | None) -> Settings:
@@ -94,7 +103,7 @@ def _from_flags(flags: dict[str, str | int | None]) -> Iterator[tuple[str, Any, 
             yield key, value, f"option {key!r}"
 
 
-def _check(key: str, value: Any, place: str) -> str | int:
+def _check(key: str, value: Any, place: str) -> str | int | Path:
     if key not in _KEYS:
         raise SettingsError(f"{place} is unknown; the keys are {', '.join(_KEYS)}")
     if key == "threads":
@@ -107,6 +116,8 @@ def _check(key: str, value: Any, place: str) -> str | int:
         raise SettingsError(f"{place} must be cpu, cuda, cuda:0 and so on, or mps, got {value!r}")
     if key == "audit_url" and "://" not in value:
         return _sqlite_url(Path(value))
+    if key == "key_folder":
+        return Path(value).expanduser().absolute()
     return value
 
 

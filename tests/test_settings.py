@@ -1,7 +1,9 @@
 """Flags win over the environment, the environment over medvqa.toml, and errors name the place."""
 
+from dataclasses import fields
 from pathlib import Path
 
+import platformdirs
 import pytest
 
 import audit
@@ -13,7 +15,7 @@ from medvqa.settings import Settings, default_audit_url, load_settings
 def empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory without settings, and no MEDVQA_* variables."""
     monkeypatch.chdir(tmp_path)
-    for name in ("CONFIG", "AUDIT_URL", "AGENT", "MODEL", "ADAPTER", "DEVICE", "THREADS"):
+    for name in ("CONFIG", *(known.name.upper() for known in fields(Settings))):
         monkeypatch.delenv(f"MEDVQA_{name}", raising=False)
     monkeypatch.setenv("LOGNAME", "dr-17")
     return tmp_path
@@ -27,6 +29,8 @@ def test_defaults() -> None:
     assert load_settings() == Settings(audit_url=default_audit_url(), agent="dr-17")
     assert default_audit_url().startswith("sqlite:////")
     assert default_audit_url().endswith("/medvqa/audit.sqlite")
+    assert load_settings().role is None
+    assert load_settings().key_folder == platformdirs.user_data_path("medvqa") / "keys"
 
 
 def test_a_flag_wins_over_the_environment_and_that_over_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,10 +70,25 @@ def test_the_audit_url_may_be_a_path(empty_place: Path, monkeypatch: pytest.Monk
     assert load_settings(audit_url="~/t.sqlite").audit_url == "sqlite:////home/me/t.sqlite"
 
 
+def test_the_key_folder_is_a_path_from_wherever_it_is_given(
+    empty_place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write('key_folder = "keys of the trail"\nrole = "compliance officer"')
+    assert load_settings().key_folder == empty_place / "keys of the trail"
+    assert load_settings().role == "compliance officer"
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("MEDVQA_KEY_FOLDER", "~/keys")
+    assert load_settings().key_folder == Path("/home/me/keys")
+    assert load_settings(key_folder="/srv/keys").key_folder == Path("/srv/keys")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("modle = 'x'", r"key 'modle' in medvqa\.toml is unknown; the keys are audit_url, agent, model"),
+        (
+            "modle = 'x'",
+            r"key 'modle' in medvqa\.toml is unknown; the keys are audit_url, agent, role, key_folder, model",
+        ),
         ("threads = 'two'", r"key 'threads' in medvqa\.toml must be a whole number from 1, got 'two'"),
         ("threads = 0", "must be a whole number from 1, got 0"),
         ("threads = true", "must be a whole number from 1, got True"),
