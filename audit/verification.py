@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from audit.archives import read_statement
 from audit.checkpoints import parse_checkpoint
 from audit.errors import CheckpointError
 from audit.guards import changed_guards
@@ -14,6 +13,7 @@ from audit.merkle import EMPTY_ROOT
 from audit.recomputation import Recomputation
 from audit.rows import Row
 from audit.schema import ARCHIVE, CHECKPOINT, EVENT
+from audit.statements import read_statement
 from audit.trust import ROTATION, Trust
 from audit.types import Checkpoint, Problem, ProblemKind, Verification
 
