@@ -23,6 +23,8 @@ class Row(NamedTuple):
     action: Any
     subject: Any
     outcome: Any
+    source: Any
+    role: Any
     patient: Any
     study: Any
     model: Any
@@ -108,7 +110,8 @@ def event_of(content: dict[str, Any], *, sequence: int, leaf: bytes) -> Event:
         ValueError: If `recorded` is no time.
     """
     recorded = datetime.fromisoformat(content["recorded"])
-    return Event(**{**content, "sequence": sequence, "recorded": recorded, "hash": leaf.hex()})
+    described: dict[str, Any] = {**content, "sequence": sequence, "recorded": recorded, "hash": leaf.hex()}
+    return Event(**described)
 
 
 def _require_label(value: Any, name: str) -> str:

@@ -23,6 +23,8 @@ EVENT = sa.Table(
     sa.Column("action", _TEXT, nullable=False),
     sa.Column("subject", _TEXT, nullable=False),
     sa.Column("outcome", _TEXT, nullable=False),
+    sa.Column("source", _TEXT),
+    sa.Column("role", _TEXT),
     sa.Column("patient", _TEXT),
     sa.Column("study", _TEXT),
     sa.Column("model", _TEXT),
@@ -68,16 +70,7 @@ INDEXES = (
     ),
 )
 
-BODY_COLUMNS = (
-    "recorded",
-    "agent",
-    "action",
-    "subject",
-    "outcome",
-    "patient",
-    "study",
-    "model",
-    "verdict",
-    "confidence",
+BODY_COLUMNS = tuple(
+    column.name for column in EVENT.columns if column.name not in ("sequence", "body", "hashes")
 )
-"""Columns that repeat a field of the body."""
+"""Columns that repeat a field of the body; with the entity, they are all of it."""

@@ -55,7 +55,7 @@ def _create_tables() -> sa.Table:
             sa.Column(name, _TEXT, nullable=False)
             for name in ("recorded", "agent", "action", "subject", "outcome")
         ),
-        *(sa.Column(name, _TEXT) for name in ("patient", "study", "model", "verdict")),
+        *(sa.Column(name, _TEXT) for name in ("source", "role", "patient", "study", "model", "verdict")),
         sa.Column("confidence", sa.Double),
         sa.Column("body", _TEXT),
         sa.Column("hashes", sa.LargeBinary, nullable=False),
@@ -101,15 +101,15 @@ def _carry_over(connection: sa.Connection, event: sa.Table) -> None:
         _insert(connection, event, frontier, sequence, fields, bytes(body))
         size = sequence
     fields = {
+        "source": "migration 0001",
+        "outcome": "success",
         "recorded": datetime.now(UTC).isoformat(timespec="microseconds"),
         "agent": "medvqa",
         "action": "upgrade",
         "subject": "trail",
     }
     entity = {"chained_events": size, "chain_head": before}
-    body = canonical_json(
-        {**fields, "outcome": "success", "source": "migration 0001", "sequence": size + 1, "entity": entity}
-    )
+    body = canonical_json({**fields, "sequence": size + 1, "entity": entity})
     _insert(connection, event, frontier, size + 1, fields, body)
 
 
@@ -124,6 +124,6 @@ def _insert(
     hashes = grow(frontier, sequence - 1, leaf_hash(body))
     connection.execute(
         event.insert().values(
-            **fields, sequence=sequence, outcome="success", body=body.decode(), hashes=hashes
+            **{"outcome": "success", **fields}, sequence=sequence, body=body.decode(), hashes=hashes
         )
     )
