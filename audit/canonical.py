@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -11,6 +12,10 @@ from audit.errors import AppendError
 
 LARGEST_INTEGER = 2**53 - 1
 DEEPEST = 64
+
+# What Python may write in its own way: whole floats (1.0 for 1), exponents (1e-05 for 0.00001), and the order of
+# keys beyond the BMP's surrogates. Text that only looks so is left to the library as well.
+_PYTHONS_OWN = re.compile(r"[0-9](?:\.0[,\]}]|e[-+])|[\ue000-\U0010ffff]")
 
 
 def require_plain(value: object, *, path: str = "entity", depth: int = 0) -> Any:
@@ -57,6 +62,10 @@ def require_plain(value: object, *, path: str = "entity", depth: int = 0) -> Any
 
 def canonical_json(value: Mapping[str, Any]) -> bytes:
     """Encode a value that `require_plain` returned."""
+    # The standard library's encoder is ten times as fast, and differs from RFC 8785 in three things only.
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    if _PYTHONS_OWN.search(text) is None:
+        return text.encode("utf-8")
     return rfc8785.dumps(dict(value))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import ModuleType
+from typing import Any
 
 import sqlalchemy as sa
 import sqlalchemy.event
@@ -70,14 +71,27 @@ def name_of(engine: sa.Engine) -> str:
 
 
 @contextmanager
+def turn_to_write(engine: sa.Engine) -> Generator[Any]:
+    """A cursor of the driver, in a transaction that waited for its turn; durable at the end, undone by an error."""
+    connection = engine.raw_connection()
+    try:
+        cursor = connection.cursor()
+        cursor.execute(_BACKENDS[engine.dialect.name].TURN)
+        yield cursor
+        connection.commit()
+    finally:
+        connection.close()  # gives it back to the pool, which undoes what was not committed
+
+
+@contextmanager
 def translated(engine: sa.Engine, error: type[AuditError]) -> Generator[None]:
     """Turn what the database reports into one sentence that names the trail and the way out."""
     backend = _BACKENDS[engine.dialect.name]
     trail = f"the audit trail {name_of(engine)}"
     try:
         yield
-    except sqlalchemy.exc.DBAPIError as failure:
-        cause = failure.orig or failure
+    except (sqlalchemy.exc.DBAPIError, engine.dialect.loaded_dbapi.Error) as failure:
+        cause = getattr(failure, "orig", None) or failure
         if backend.is_locked(cause):
             raise LockedError(
                 f"{trail} is locked by another process; close the program that holds it and try again"

@@ -3,39 +3,32 @@
 import platform
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from threading import Lock
 from types import TracebackType
 from typing import Any, Self
 
 import sqlalchemy as sa
 
+from audit.appending import Appender
 from audit.checkpoints import parse_checkpoint, sign_checkpoint
-from audit.database import open_engine, translated, writer
-from audit.errors import AppendError, AuditError, ClockError, ReadError
+from audit.database import open_engine, translated, turn_to_write, writer
+from audit.errors import AppendError, AuditError, ReadError
 from audit.keys import SigningKey, VerifierKey
-from audit.merkle import EMPTY_ROOT, Node, covering_nodes, fold, grow, leaf_hash
+from audit.merkle import EMPTY_ROOT, Node, fold
 from audit.query import EVERYTHING, Filter
-from audit.rows import Row, compose_body, event_of, plain_entry, read_row, write_time
-from audit.schema import BODY_COLUMNS, CHECKPOINT, EVENT
+from audit.rows import Row, plain_entry, read_row
+from audit.schema import CHECKPOINT, EVENT
 from audit.types import Checkpoint, Entry, Event, Verification
 from audit.verification import verify_trail
 
 PAGE = 500
 """Rows that are fetched at once."""
 
-CLOCK_TOLERANCE = timedelta(seconds=5)
-"""How far a clock may stand before the last event's time: machines that share a trail differ a little."""
-
 # Every value as the database holds it: column types would fail on what tampering may have left.
 ROWS = sa.select(*(sa.type_coerce(column, sa.types.NullType()) for column in EVENT.columns)).select_from(
     EVENT
 )
-_TIP = (
-    sa.select(EVENT.c.sequence, EVENT.c.recorded, EVENT.c.hashes).order_by(EVENT.c.sequence.desc()).limit(1)
-)
-
-Frontier = list[tuple[Node, bytes]]
 
 
 class Log:
@@ -59,11 +52,9 @@ class Log:
 
     def __init__(self, url: str, *, create: bool = True, busy_timeout_s: float = 30.0) -> None:
         self._engine = open_engine(url, create=create, busy_timeout_s=busy_timeout_s)
-        self._source = platform.node() or "unnamed"
+        self._appender = Appender(self._engine.dialect, source=platform.node() or "unnamed")
         # Waiting for a database's lock is by polling and unfair: threads of one process queue here instead.
         self._appending = Lock()
-        self._tip: tuple[int, bytes] = (0, b"")
-        self._frontier: Frontier = []
 
     def append(self, entry: Entry) -> Event:
         """Record one event; it is durable when this returns. See `append_all`."""
@@ -81,8 +72,8 @@ class Log:
             LockedError: If another process keeps the trail locked. Nothing is recorded.
         """
         contents = [plain_entry(entry) for entry in entries]
-        with self.writing() as connection:
-            return self.extend(connection, contents)
+        with self._appending, translated(self._engine, AppendError), turn_to_write(self._engine) as cursor:
+            return self._appender.add(cursor, contents)
 
     def extend(self, connection: sa.Connection, contents: Sequence[dict[str, Any]]) -> tuple[Event, ...]:
         """Add events within a transaction of `writing`, for what must be recorded together with other rows.
@@ -91,29 +82,7 @@ class Log:
             connection: From `writing`.
             contents: From `rows.plain_entry`.
         """
-        if not contents:
-            return ()
-        size, frontier, recorded = self._continue(connection)
-        rows: list[dict[str, Any]] = []
-        events: list[Event] = []
-        for content in contents:
-            body = compose_body(content, sequence=size + 1, recorded=recorded, source=self._source)
-            hashes = grow(frontier, size, leaf_hash(body))
-            size += 1
-            fields = {**content, "recorded": recorded, "sequence": size, "source": self._source}
-            rows.append(
-                {
-                    **{name: fields.get(name) for name in BODY_COLUMNS},
-                    "sequence": size,
-                    "body": body.decode(),
-                    "hashes": hashes,
-                }
-            )
-            events.append(event_of(fields, sequence=size, leaf=hashes[:32]))
-        connection.execute(EVENT.insert(), rows)
-        # Should the transaction fail, the tip in the database will not match, and this is not used.
-        self._tip, self._frontier = (size, rows[-1]["hashes"]), frontier
-        return tuple(events)
+        return self._appender.add(connection.connection.cursor(), contents)
 
     def read(
         self,
@@ -215,7 +184,7 @@ class Log:
 
     def sign_within(self, connection: sa.Connection, keys: Sequence[SigningKey]) -> Checkpoint:
         """Like `sign`, within a transaction of `writing`."""
-        size, frontier, _ = self._continue(connection)
+        size, frontier = self._appender.continue_from(connection.connection.cursor(), datetime.now(UTC))
         root = fold([value for _, value in frontier]) if frontier else EMPTY_ROOT
         signed = sign_checkpoint(size=size, root=root, keys=keys)
         last = connection.execute(sa.select(CHECKPOINT).order_by(CHECKPOINT.c.number.desc()).limit(1)).first()
@@ -276,22 +245,6 @@ class Log:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _continue(self, connection: sa.Connection) -> tuple[int, Frontier, str]:
-        """Size of the tree, the perfect subtrees that cover it, and the time to record now."""
-        now = datetime.now(UTC)
-        tip = connection.execute(_TIP).first()
-        if tip is None:
-            return 0, [], write_time(now)
-        if write_time(now + CLOCK_TOLERANCE) < str(tip.recorded):
-            raise ClockError(
-                f"the clock says {now:%Y-%m-%d %H:%M:%S} UTC, before the last event of the audit trail at "
-                f"{str(tip.recorded)[:19]}; set the clock right and try again"
-            )
-        if self._tip == (tip.sequence, tip.hashes):
-            return tip.sequence, list(self._frontier), write_time(now)
-        nodes = covering_nodes(0, tip.sequence)
-        return tip.sequence, list(zip(nodes, read_nodes(connection, nodes), strict=True)), write_time(now)
 
 
 def read_nodes(connection: sa.Connection, nodes: Sequence[Node]) -> list[bytes]:

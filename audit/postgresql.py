@@ -6,8 +6,8 @@ import sqlalchemy as sa
 
 from audit.errors import OpenError
 
-LOCK = 0x6D656476716131
-"""Advisory lock that a writer holds; every trail of one database shares it."""
+TURN = "SELECT pg_advisory_xact_lock(30791725193978161)"
+"""Waits for the advisory lock that a writer holds; every trail of one database shares it."""
 
 _REASONS = {
     "28": "the user may not log in; check user and password",
@@ -39,7 +39,7 @@ def configure(connection: Any, _record: object) -> None:
 def begin(connection: sa.Connection) -> None:
     """A transaction that writes waits for its turn first, and so sees the last row (READ COMMITTED)."""
     if connection.get_execution_options().get("write"):
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
+        connection.exec_driver_sql(TURN)
 
 
 def prepare_database(engine: sa.Engine) -> None:

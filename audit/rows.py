@@ -51,16 +51,9 @@ def plain_entry(entry: Entry) -> dict[str, Any]:
     return content
 
 
-def compose_body(content: dict[str, Any], *, sequence: int, recorded: str, source: str) -> bytes:
-    """The canonical content that the leaf hash covers, UTF-8.
-
-    Args:
-        content: From `plain_entry`.
-        sequence: The row's number, from 1.
-        recorded: Time in UTC, from `write_time`.
-        source: The machine that records it.
-    """
-    return canonical_json({**content, "sequence": sequence, "recorded": recorded, "source": source})
+def compose_body(described: dict[str, Any]) -> bytes:
+    """The canonical content that the leaf hash covers, UTF-8: an entry's with sequence, recorded, source."""
+    return canonical_json(described)
 
 
 def write_time(moment: datetime) -> str:
@@ -98,20 +91,15 @@ def read_row(row: Row) -> Event:
     try:
         if content is None:
             raise ValueError("not a body")
-        return event_of(content, sequence=row.sequence, leaf=bytes(row.hashes)[:32])
+        recorded = datetime.fromisoformat(content["recorded"])
+        return event_of(content, recorded=recorded, leaf=bytes(row.hashes)[:32])
     except (TypeError, ValueError) as error:
         raise ReadError(f"row {row.sequence} of the audit trail is malformed; verify the trail") from error
 
 
-def event_of(content: dict[str, Any], *, sequence: int, leaf: bytes) -> Event:
-    """The event that a body's fields describe.
-
-    Raises:
-        ValueError: If `recorded` is no time.
-    """
-    recorded = datetime.fromisoformat(content["recorded"])
-    described: dict[str, Any] = {**content, "sequence": sequence, "recorded": recorded, "hash": leaf.hex()}
-    return Event(**described)
+def event_of(content: dict[str, Any], *, recorded: datetime, leaf: bytes) -> Event:
+    """The event that a body's fields describe."""
+    return Event(**{**content, "recorded": recorded, "hash": leaf.hex()})
 
 
 def _require_label(value: Any, name: str) -> str:

@@ -9,6 +9,9 @@ import sqlalchemy as sa
 
 from audit.errors import OpenError
 
+TURN = "BEGIN IMMEDIATE"
+"""Begins a transaction that writes: it takes the lock at once, and so sees the last row."""
+
 _REASONS = {
     sqlite3.SQLITE_FULL: "the disk is full; make room and try again",
     sqlite3.SQLITE_READONLY: "it is read-only; get write access to the file and its folder",
@@ -54,7 +57,7 @@ def configure(connection: Any, _record: object) -> None:
 def begin(connection: sa.Connection) -> None:
     """Begin a transaction; one that writes takes the lock at once, and so sees the last row."""
     write = connection.get_execution_options().get("write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    connection.exec_driver_sql(TURN if write else "BEGIN")
 
 
 def prepare_database(engine: sa.Engine) -> None:
