@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 from typing import TYPE_CHECKING
 
 import pytest
+from postgresql import Server, find_binaries, running_server
 
 import medvqa
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from medvqa.models.huggingface import HuggingFaceModel
 
 
@@ -28,3 +33,31 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def default_model() -> HuggingFaceModel:
     """The model that ships with medvqa, loaded once."""
     return medvqa.load_model()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[Server]:
+    """A PostgreSQL server that runs as long as the tests do."""
+    binaries = find_binaries()
+    if binaries is None:
+        pytest.skip("PostgreSQL's server is not installed; .ci/run installs Debian's package")
+    with running_server(binaries) as server:
+        yield server
+
+
+_NUMBERS = itertools.count(1)
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: Server) -> Iterator[str]:
+    """URL of an empty database of its own."""
+    with postgresql_server.database(f"trail_{next(_NUMBERS)}") as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def trail_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of a trail that does not exist yet, once on each database."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgresql_url")
+    return f"sqlite:///{tmp_path / 'audit.sqlite'}"
