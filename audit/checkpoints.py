@@ -1,4 +1,4 @@
-"""Signed notes and checkpoints in the text form of C2SP (signed-note, tlog-checkpoint), which other tools read."""
+"""Signed notes and checkpoints in the text form of C2SP (signed-note, tlog-checkpoint), which others read."""
 
 import base64
 import binascii
@@ -6,10 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from audit.errors import CheckpointError
-from audit.keys import SigningKey, VerifierKey
+from audit.keys import SigningKey, VerifierKey, is_key_name
 from audit.types import Checkpoint
 
 _LARGEST = 2**63 - 1
+
+MOST_SIGNATURES = 100
+"""Signatures that a note may carry (C2SP signed-note asks for 16 at least)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +45,17 @@ def split_note(note: str) -> tuple[str, tuple[SignatureLine, ...]]:
 
     Raises:
         CheckpointError: If it is not a signed note.
+
+    Reference: C2SP signed-note, "Format".
     """
+    if any(_is_forbidden(sign) for sign in note):
+        raise CheckpointError("it is not a signed note: it holds control characters, or is not UTF-8")
     text, gap, signatures = note.rpartition("\n\n")
-    lines = signatures.splitlines()
-    if not gap or not lines or any(ord(sign) < 32 and sign != "\n" for sign in note):
-        raise CheckpointError("it is not a signed note: it has no signature after an empty line")
+    lines = signatures.split("\n")
+    if not gap or len(lines) < 2 or lines.pop():
+        raise CheckpointError("it is not a signed note: no lines of signatures end it, after an empty one")
+    if len(lines) > MOST_SIGNATURES:
+        raise CheckpointError(f"it is not a signed note: it has more than {MOST_SIGNATURES} signatures")
     return text + "\n", tuple(_parse_signature(line) for line in lines)
 
 
@@ -82,14 +91,19 @@ def signers(note: str, keys: Iterable[VerifierKey]) -> tuple[VerifierKey, ...]:
                 if not key.signed(text.encode(), line.signature):
                     raise CheckpointError(f"the signature of {key.name} is not that key's: it is forged")
                 found.append(key)
-    return tuple(found)
+    return tuple(dict.fromkeys(found))
+
+
+def _is_forbidden(sign: str) -> bool:
+    """Control characters, and the surrogates that stand for bytes that are not UTF-8."""
+    return (sign < " " and sign != "\n") or "\ud800" <= sign <= "\udfff"
 
 
 def _parse_signature(line: str) -> SignatureLine:
     try:
         dash, name, encoded = line.split(" ")
         signature = base64.b64decode(encoded, validate=True)
-        if dash != "—" or not name or len(signature) < 5:
+        if dash != "—" or not is_key_name(name) or len(signature) < 5:
             raise ValueError("not a signature line")
     except (ValueError, binascii.Error) as error:
         raise CheckpointError("it is not a signed note: a signature line is malformed") from error

@@ -1,8 +1,9 @@
 """Signing keys of a trail, as files of the note tools: Ed25519, one line of text a key.
 
-The private key file holds `PRIVATE+KEY+name+id+base64(0x01 + seed)`, readable by its owner only. Beside it stands a
-file of the same name ending in `.vkeys`, with a line `name+id+base64(0x01 + public key)` for each key that the trail
-was ever signed by, the newest last: give that one to those who verify (C2SP signed-note, "Verifier keys").
+The private key file holds `PRIVATE+KEY+name+id+base64(0x01 + seed)`, readable by its owner only. Beside it
+stands a file of the same name ending in `.vkeys`, with a line `name+id+base64(0x01 + public key)` for each
+key that the trail was ever signed by, the newest last: give that one to those who verify. Both are the
+forms of golang.org/x/mod/sumdb/note.
 """
 
 import base64
@@ -71,18 +72,56 @@ def create_key(path: Path, *, name: str) -> SigningKey:
     Raises:
         KeyFileError: If there is a key already, the name will not do, or the file cannot be written.
     """
-    if not name or "+" in name or not name.isprintable() or any(sign.isspace() for sign in name):
+    key = generate_key(name)
+    write_key(path, key)
+    add_known_key(path, key.verifier)
+    return key
+
+
+def generate_key(name: str) -> SigningKey:
+    """Make a key that is nowhere written yet.
+
+    Raises:
+        KeyFileError: If the name will not do.
+    """
+    if not is_key_name(name) or not name.isprintable():
         raise KeyFileError("a key's name is text without spaces or plus signs, such as example.org/audit")
     private = Ed25519PrivateKey.generate()
-    key = SigningKey(
-        verifier=VerifierKey(name=name, public=private.public_key().public_bytes_raw()), private=private
-    )
-    secret = base64.b64encode(_ED25519 + private.private_bytes_raw()).decode()
-    write_private(path, f"{_PRIVATE}{name}+{key.verifier.key_id.hex()}+{secret}\n")
-    known = read_known_keys(path) if known_keys_path(path).exists() else ()
-    lines = [*(earlier.vkey for earlier in known), key.verifier.vkey]
-    known_keys_path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return key
+    verifier = VerifierKey(name=name, public=private.public_key().public_bytes_raw())
+    return SigningKey(verifier=verifier, private=private)
+
+
+def is_key_name(name: str) -> bool:
+    """Whether signed notes allow a key this name (C2SP signed-note, "Format")."""
+    return bool(name) and "+" not in name and not any(sign.isspace() for sign in name)
+
+
+def write_key(path: Path, key: SigningKey) -> None:
+    """Write a private key to a new file, readable by its owner only and durable.
+
+    Raises:
+        KeyFileError: If the file exists or cannot be written.
+    """
+    secret = base64.b64encode(_ED25519 + key.private.private_bytes_raw()).decode()
+    write_private(path, f"{_PRIVATE}{key.verifier.name}+{key.verifier.key_id.hex()}+{secret}\n")
+
+
+def add_known_key(path: Path, key: VerifierKey) -> None:
+    """Note a public key beside the private key at `path`, as the newest; one that is noted stays where it is.
+
+    Raises:
+        KeyFileError: If the file is malformed or cannot be written.
+    """
+    file = known_keys_path(path)
+    known = read_known_keys(path) if file.exists() else ()
+    if key in known:
+        return
+    draft = file.with_name(file.name + ".new")
+    try:
+        draft.write_text("".join(f"{each.vkey}\n" for each in (*known, key)), encoding="utf-8")
+        draft.replace(file)
+    except OSError as error:
+        raise KeyFileError(f"the public keys {file} cannot be written: {error.strerror}") from error
 
 
 def write_private(path: Path, text: str) -> None:
@@ -98,10 +137,22 @@ def write_private(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+        sync_folder(path.parent)
     except FileExistsError as error:
         raise KeyFileError(f"there is a key at {path} already; rotate it, or name another file") from error
     except OSError as error:
         raise KeyFileError(f"the key file {path} cannot be written: {error.strerror}") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable: a file's own bytes survive a power cut without them to no avail."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_private(path: Path) -> str:
@@ -135,7 +186,8 @@ def load_key(path: Path) -> SigningKey:
         secret = base64.b64decode(encoded, validate=True)
         private = Ed25519PrivateKey.from_private_bytes(secret[1:])
         verifier = VerifierKey(name=name, public=private.public_key().public_bytes_raw())
-        if not text.startswith(_PRIVATE) or secret[:1] != _ED25519 or verifier.key_id.hex() != key_id:
+        sound = text.startswith(_PRIVATE) and secret[:1] == _ED25519 and is_key_name(name)
+        if not sound or verifier.key_id.hex() != key_id:
             raise ValueError("not an Ed25519 key")
     except (ValueError, binascii.Error):
         # Not chained: the cause might quote the secret.
@@ -153,7 +205,8 @@ def parse_vkey(line: str) -> VerifierKey:
         name, key_id, encoded = line.strip().split("+", 2)
         public = base64.b64decode(encoded, validate=True)
         key = VerifierKey(name=name, public=public[1:])
-        if public[:1] != _ED25519 or len(public) != 33 or key.key_id.hex() != key_id:
+        sound = public[:1] == _ED25519 and len(public) == 33 and is_key_name(name)
+        if not sound or key.key_id.hex() != key_id:
             raise ValueError("not an Ed25519 key")
     except (ValueError, binascii.Error) as error:
         raise KeyFileError("a public key is a line name+id+key as `medvqa audit key` prints it") from error

@@ -1,23 +1,53 @@
-"""Which keys may speak for a trail, as rotations hand trust from one to the next."""
+"""Which keys may speak for a trail, as rotations hand trust from one to the next.
+
+A rotation is an event whose entity holds the next key as `vkey` and, as `endorsement`, a signed note by the
+key that retires and by the next one:
+
+    example.org/audit
+    rotation at row 12
+    retires c74f20a3
+    trusts example.org/audit+61b2ba0c+AQ...
+
+Whoever may append can write such an event, and the next checkpoint will cover it: so it is the endorsement
+that hands trust on, not the event. It names its row, so that none can be repeated or moved.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from audit.actions import Action
-from audit.checkpoints import signers
+from audit.checkpoints import sign_note, signers, split_note
 from audit.errors import CheckpointError, KeyFileError
-from audit.keys import VerifierKey, parse_vkey
+from audit.keys import SigningKey, VerifierKey, parse_vkey
 from audit.types import Checkpoint, ProblemKind
 
 ROTATION = Action.ROTATE_KEY
-"""The action whose entity names the next key as `vkey`; a checkpoint that covers it makes that key trusted."""
+"""The action of an event that hands trust on to another key."""
+
+
+def endorse(*, sequence: int, retiring: SigningKey, following: SigningKey) -> str:
+    """The signed note by which the rotation at row `sequence` hands trust on."""
+    text = _statement(sequence, retiring.verifier, following.verifier)
+    return sign_note(text, [following, retiring])
+
+
+def successor(sequence: int, entity: Mapping[str, Any], *, of: VerifierKey) -> VerifierKey | None:
+    """The key that a rotation at row `sequence` hands trust on to; None unless key `of` endorsed it."""
+    try:
+        note = str(entity.get("endorsement"))
+        following = parse_vkey(str(entity.get("vkey")))
+        signed = signers(note, (of, following))
+        stated = split_note(note)[0] == _statement(sequence, of, following)
+    except (CheckpointError, KeyFileError):
+        return None
+    return following if stated and of != following and {of, following} <= {*signed} else None
 
 
 class Trust:
     """The keys trusted so far, while a trail is read from its first row on.
 
-    A key that a `rotate_key` event announced is trusted once a checkpoint that covers the event holds; the keys
-    before it may not sign anything larger from then on.
+    A key that a trusted key endorsed is trusted from that row on; the one that retired may not sign anything
+    larger.
 
     Args:
         keys: Trusted from the start.
@@ -25,25 +55,29 @@ class Trust:
 
     def __init__(self, keys: Sequence[VerifierKey]) -> None:
         self._trusted = list(keys)
-        self._announced: list[tuple[int, VerifierKey]] = []
         self._retired: dict[VerifierKey, int] = {}
 
-    def announce(self, sequence: int, entity: Mapping[str, Any]) -> None:
-        """Take note of a rotation at row `sequence`; one that names no key changes nothing."""
-        try:
-            self._announced.append((sequence, parse_vkey(str(entity.get("vkey")))))
-        except KeyFileError:
-            return
+    def announce(self, sequence: int, entity: Mapping[str, Any]) -> str | None:
+        """Follow a rotation at row `sequence`.
 
-    def confirm(self, size: int) -> None:
-        """A checkpoint of `size` events holds: trust what was announced in them."""
-        for sequence, key in [found for found in self._announced if found[0] <= size]:
-            for earlier in self._trusted:
-                if earlier != key:
-                    self._retired.setdefault(earlier, sequence)
-            if key not in self._trusted:
-                self._trusted.append(key)
-            self._announced.remove((sequence, key))
+        Returns:
+            What is wrong with it; None where nothing is, as in one that names no new key.
+        """
+        for key in self._trusted:
+            if (following := successor(sequence, entity, of=key)) is None:
+                continue
+            if key in self._retired:
+                return f"row {sequence} hands trust on by a key that was retired at row {self._retired[key]}"
+            self._retired[key] = sequence
+            if following not in self._trusted:
+                self._trusted.append(following)
+            return None
+        known = {None, *(key.vkey for key in self._trusted)}
+        return (
+            None
+            if entity.get("vkey") in known
+            else f"row {sequence} announces a key that no trusted key endorsed"
+        )
 
     def objection(self, checkpoint: Checkpoint) -> tuple[ProblemKind, str] | None:
         """Why a checkpoint's signatures prove nothing; None where a trusted key signed it."""
@@ -70,3 +104,10 @@ class Trust:
             CheckpointError: If it is not a signed note, or its signature is forged.
         """
         return bool(signers(note, self._trusted))
+
+
+def _statement(sequence: int, retiring: VerifierKey, following: VerifierKey) -> str:
+    return (
+        f"{retiring.name}\nrotation at row {sequence}\nretires {retiring.key_id.hex()}\n"
+        f"trusts {following.vkey}\n"
+    )
