@@ -1,4 +1,4 @@
-"""What a trail of this product records, by name. A trail takes other names too: these are those that queries know."""
+"""What a trail of this product records, by name. It takes other names too: queries know these."""
 
 from enum import StrEnum
 

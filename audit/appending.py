@@ -1,4 +1,4 @@
-"""Adding events to the table, in the driver's own calls: SQLAlchemy's would cost several times the processor time."""
+"""Adding events to the table, in the driver's own calls: SQLAlchemy's would cost several times the time."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta

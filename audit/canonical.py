@@ -13,8 +13,8 @@ from audit.errors import AppendError
 LARGEST_INTEGER = 2**53 - 1
 DEEPEST = 64
 
-# What Python may write in its own way: whole floats (1.0 for 1), exponents (1e-05 for 0.00001), and the order of
-# keys beyond the BMP's surrogates. Text that only looks so is left to the library as well.
+# What Python may write in its own way: whole floats (1.0 for 1), exponents (1e-05 for 0.00001), and the
+# order of keys beyond the BMP's surrogates. Text that only looks so is left to the library as well.
 _PYTHONS_OWN = re.compile(r"[0-9](?:\.0[,\]}]|e[-+])|[\ue000-\U0010ffff]")
 
 

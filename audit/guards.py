@@ -1,7 +1,7 @@
 """Triggers that make the database itself refuse to change a trail, and what is wrong with those found.
 
-They stop mistakes and ordinary users. Whoever owns the database can drop them: that is why `verify` looks for them,
-and why checkpoints leave the machine.
+They stop mistakes and ordinary users. Whoever owns the database can drop them: that is why `verify` looks
+for them, and why checkpoints leave the machine.
 """
 
 from typing import NamedTuple

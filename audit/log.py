@@ -18,29 +18,25 @@ from audit.keys import SigningKey, VerifierKey
 from audit.merkle import EMPTY_ROOT, Node, fold
 from audit.query import EVERYTHING, Filter
 from audit.rows import Row, plain_entry, read_row
-from audit.schema import CHECKPOINT, EVENT
+from audit.schema import AS_HELD, CHECKPOINT, EVENT
 from audit.types import Checkpoint, Entry, Event, Verification
 from audit.verification import verify_trail
 
 PAGE = 500
 """Rows that are fetched at once."""
 
-# Every value as the database holds it: column types would fail on what tampering may have left.
-ROWS = sa.select(*(sa.type_coerce(column, sa.types.NullType()) for column in EVENT.columns)).select_from(
-    EVENT
-)
-
 
 class Log:
     """An append-only trail in one table: an RFC 6962 Merkle tree whose heads can be signed.
 
-    Threads may share a log; processes open one each. Writers queue: there is one order of events. With SQLite, the
-    newest rows may stand in the file ending in `-wal` beside the trail while one is open: close every log before
-    copying the file.
+    Threads may share a log; processes open one each. Writers queue: there is one order of events. With
+    SQLite, the newest rows may stand in the file ending in `-wal` beside the trail while one is open: close
+    every log before copying the file.
 
     Args:
         url: An SQLAlchemy URL, such as `sqlite:////srv/medvqa/audit.sqlite` or
-            `postgresql://medvqa@db.example/audit`; with `sqlite:///file:/path?mode=ro&uri=true` it is only read.
+            `postgresql://medvqa@db.example/audit`; with `sqlite:///file:/path?mode=ro&uri=true` it is only
+            read.
         create: Whether a trail that does not exist is created.
         busy_timeout_s: How long to wait for another process's lock, in seconds.
 
@@ -117,7 +113,7 @@ class Log:
         newest_first: bool = False,
     ) -> Iterator[Row]:
         """Like `read`, as the database holds the rows: malformed and archived ones too."""
-        query = matching.applied_to(ROWS)
+        query = matching.applied_to(AS_HELD)
         query = query.order_by(EVENT.c.sequence.desc() if newest_first else EVENT.c.sequence)
         remaining, last = limit, after
         while remaining is None or remaining > 0:
@@ -143,11 +139,12 @@ class Log:
     ) -> Verification:
         """Recompute the whole tree from what the database holds, in constant memory, and check it all.
 
-        Rows that were altered, deleted, moved or slipped in are found and named, even when it was done with the
-        triggers dropped. Rows cut off the end, and a trail that somebody rewrote and hashed anew, are found by
-        checkpoints: those in the table, and above all those kept where the writer of the database cannot reach
-        them. What no checkpoint covers could have been rewritten. Nor can a tree show that what was recorded was
-        true.
+        Rows that were altered, deleted, moved or slipped in are found and named, even when it was done with
+        the triggers dropped. Rows cut off the end, and a trail that somebody rewrote and hashed anew, are
+        found by
+        checkpoints: those in the table, and above all those kept where the writer of the database cannot
+        reach them. What no checkpoint covers could have been rewritten. Nor can a tree show that what was
+        recorded was true.
 
         Args:
             keys: Public keys that are trusted, the first at least; those that rotated in since are found.
@@ -168,7 +165,8 @@ class Log:
             )
 
     def sign(self, keys: Sequence[SigningKey]) -> Checkpoint:
-        """Sign the tree as it stands and keep the checkpoint in the table; the same again if nothing was added.
+        """Sign the tree as it stands and keep the checkpoint in the table; the same again if nothing was
+        added.
 
         The caller must also send it where the owner of the database cannot reach it.
 
@@ -255,7 +253,7 @@ def read_nodes(connection: sa.Connection, nodes: Sequence[Node]) -> list[bytes]:
     """
     places = {node: (node[1] + 1) << node[0] for node in nodes}
     query = sa.select(EVENT.c.sequence, EVENT.c.hashes).where(EVENT.c.sequence.in_(places.values()))
-    found = {sequence: hashes for sequence, hashes in connection.execute(query)}
+    found = {row.sequence: row.hashes for row in connection.execute(query)}
     hashes = [found.get(places[level, index], b"")[32 * level :][:32] for level, index in nodes]
     if any(len(value) != 32 for value in hashes):
         raise ReadError("the hashes of the audit trail are incomplete; verify the trail")

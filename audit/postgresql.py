@@ -1,5 +1,6 @@
 """PostgreSQL as the home of a trail: one writer at a time, durable commits, and its errors in plain words."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -53,6 +54,13 @@ def prepare_database(engine: sa.Engine) -> None:
             raise OpenError("the server runs with fsync off and could lose events; switch it on")
         if connection.exec_driver_sql("SHOW server_encoding").scalar() != "UTF8":
             raise OpenError("the database is not in UTF-8; create one with createdb --encoding UTF8")
+
+
+def stream(driver: Any, statement: str, page: int) -> Iterator[tuple[Any, ...]]:
+    """The rows of a query, by a cursor of the server."""
+    with driver.cursor(name="trail") as cursor:
+        cursor.itersize = page
+        yield from cursor.execute(statement)
 
 
 def tables(connection: sa.Connection) -> set[str]:

@@ -99,7 +99,8 @@ def read_row(row: Row) -> Event:
 
 def event_of(content: dict[str, Any], *, recorded: datetime, leaf: bytes) -> Event:
     """The event that a body's fields describe."""
-    return Event(**{**content, "recorded": recorded, "hash": leaf.hex()})
+    described: dict[str, Any] = {**content, "recorded": recorded, "hash": leaf.hex()}
+    return Event(**described)
 
 
 def _require_label(value: Any, name: str) -> str:

@@ -1,9 +1,11 @@
 """The tables of a trail; `migrations` makes them, `guards` protects them.
 
-Row n of `event` is leaf n - 1 of an RFC 6962 tree. Its `hashes` are those of every perfect subtree that the leaf
-completes, 32 bytes each, the leaf's own first: node (level, index) stands in row (index + 1) * 2^level, so that
-an append is one INSERT, and a proof reads one row a node.
+Row n of `event` is leaf n - 1 of an RFC 6962 tree. Its `hashes` are those of every perfect subtree that the
+leaf completes, 32 bytes each, the leaf's own first: node (level, index) stands in row (index + 1) * 2^level,
+so that an append is one INSERT, and a proof reads one row a node.
 """
+
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -74,3 +76,8 @@ BODY_COLUMNS = tuple(
     column.name for column in EVENT.columns if column.name not in ("sequence", "body", "hashes")
 )
 """Columns that repeat a field of the body; with the entity, they are all of it."""
+
+_RAW: list[Any] = [sa.type_coerce(column, sa.types.NullType()) for column in EVENT.columns]
+
+AS_HELD = sa.select(*_RAW).select_from(EVENT)
+"""Every value as the database holds it: column types would fail on what tampering may have left."""

@@ -1,6 +1,7 @@
 """SQLite as the home of a trail: one file, durable commits, and its errors in plain words."""
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,25 @@ def prepare_database(engine: sa.Engine) -> None:
     """Let others read while one writes; this is kept in the file, and cannot change within a transaction."""
     with closing(engine.raw_connection()) as raw:
         raw.cursor().execute("PRAGMA journal_mode = WAL")
+
+
+def stream(driver: sqlite3.Connection, statement: str, page: int) -> Iterator[tuple[Any, ...]]:
+    """The rows of a query whose first column is their ascending number."""
+    cursor, last = driver.cursor(), None
+    cursor.arraysize = page
+    try:
+        driver.text_factory = str  # three times as fast as one that forgives
+        for last in cursor.execute(statement):
+            yield last
+        return
+    except sqlite3.OperationalError:
+        if last is None and driver.in_transaction is False:
+            raise
+    finally:
+        driver.text_factory = _decode_text
+    for row in driver.execute(statement):
+        if last is None or row[0] > last[0]:
+            yield row
 
 
 def tables(connection: sa.Connection) -> set[str]:

@@ -1,18 +1,19 @@
 """Checking a whole trail: triggers, rows, checkpoints, archives."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
 from audit.checkpoints import parse_checkpoint
+from audit.database import stream
 from audit.errors import CheckpointError
 from audit.guards import changed_guards
 from audit.keys import VerifierKey
 from audit.merkle import EMPTY_ROOT
 from audit.recomputation import Recomputation
-from audit.rows import Row
-from audit.schema import ARCHIVE, CHECKPOINT, EVENT
+from audit.rows import Row, read_body
+from audit.schema import ARCHIVE, AS_HELD, CHECKPOINT, EVENT
 from audit.statements import read_statement
 from audit.trust import ROTATION, Trust
 from audit.types import Checkpoint, Problem, ProblemKind, Verification
@@ -23,10 +24,7 @@ MOST_PROBLEMS = 1000
 PAGE = 2000
 """Rows that are fetched at once, and between two reports of progress."""
 
-# Every value as the database holds it: column types would fail on what tampering may have left.
-_ROWS = sa.select(*(sa.type_coerce(column, sa.types.NullType()) for column in EVENT.columns)).select_from(
-    EVENT
-)
+_ACTION, _BODY = Row._fields.index("action"), Row._fields.index("body")
 
 
 @dataclass(slots=True)
@@ -37,6 +35,8 @@ class _Findings:
     """Rows up to the last checkpoint that holds."""
     explained: int = 0
     """Rows up to the last checkpoint that the hashes kept give: what differs in them has been named."""
+    disputed: int = 0
+    """Size of the last checkpoint that the rows contradict: larger ones repeat that, until one holds."""
     checkpoints: int = 0
 
     def note(
@@ -66,10 +66,9 @@ def verify_trail(
     total = connection.scalar(sa.select(sa.func.count()).select_from(EVENT)) or 0
     _check_reached(pending, walk, trust, findings)
     events = 0
-    for row in _read_rows(connection):
-        content = walk.add(row)
-        if content is not None and content["action"] == ROTATION:
-            trust.announce(row.sequence, content["entity"])
+    for found in stream(connection, AS_HELD.order_by(EVENT.c.sequence), page=PAGE):
+        if walk.add(found) and found[_ACTION] == ROTATION:
+            _follow_rotation(walk.size, found[_BODY], trust, findings)
         if pending and pending[-1].size <= walk.size:
             _check_reached(pending, walk, trust, findings)
         events += 1
@@ -89,12 +88,6 @@ def verify_trail(
         archived=walk.archived,
         problems=tuple(findings.problems),
     )
-
-
-def _read_rows(connection: sa.Connection) -> Iterator[Row]:
-    streaming = connection.execution_options(yield_per=PAGE)
-    for found in streaming.execute(_ROWS.order_by(EVENT.c.sequence)):
-        yield Row(*found)
 
 
 def _read_checkpoints(
@@ -125,17 +118,23 @@ def _check_reached(pending: list[Checkpoint], walk: Recomputation, trust: Trust,
         if checkpoint.root == computed:
             findings.covered = findings.explained = checkpoint.size
             findings.checkpoints += 1
-            trust.confirm(checkpoint.size)
         elif checkpoint.root == kept:
             findings.explained = checkpoint.size
-            trust.confirm(checkpoint.size)
-        elif kept is not None:
+        elif kept is not None and findings.disputed <= findings.explained:
+            findings.disputed = checkpoint.size
             first = findings.explained + 1
             message = (
                 f"history was rewritten: rows {first} to {checkpoint.size} are not those that the checkpoint "
                 f"of {checkpoint.size} events covers"
             )
             findings.note("history", message, first)
+
+
+def _follow_rotation(sequence: int, body: object, trust: Trust, findings: _Findings) -> None:
+    content = read_body(body)
+    objection = trust.announce(sequence, content["entity"]) if content else None
+    if objection is not None:
+        findings.note("foreign_key", objection, sequence, "entity")
 
 
 def _check_tail(pending: list[Checkpoint], walk: Recomputation, trust: Trust, findings: _Findings) -> None:
