@@ -5,7 +5,7 @@ leaf completes, 32 bytes each, the leaf's own first: node (level, index) stands 
 so that an append is one INSERT, and a proof reads one row a node.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 
@@ -79,5 +79,5 @@ BODY_COLUMNS = tuple(
 
 _RAW: list[Any] = [sa.type_coerce(column, sa.types.NullType()) for column in EVENT.columns]
 
-AS_HELD = sa.select(*_RAW).select_from(EVENT)
+AS_HELD = cast("sa.Select[Any]", sa.select(*_RAW).select_from(EVENT))
 """Every value as the database holds it: column types would fail on what tampering may have left."""
