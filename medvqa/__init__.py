@@ -2,8 +2,8 @@
 
     import medvqa
 
-    study = medvqa.read_study("scan.dcm")
-    answer = medvqa.Assistant().ask(study, "Is there a lesion?", heatmap="attention")
+    assistant = medvqa.Assistant()
+    answer = assistant.ask(assistant.open_study("scan.dcm"), "Is there a lesion?", heatmap="attention")
     print(answer.text, answer.checks.verdict)
 
 Research software: not a medical device, not for diagnosis.
@@ -21,6 +21,7 @@ from medvqa.errors import (
     PixelError,
     QuestionError,
     RecordError,
+    ReviewError,
     SettingsError,
     TrainingError,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "PixelError",
     "QuestionError",
     "RecordError",
+    "ReviewError",
     "SettingsError",
     "Study",
     "Token",

@@ -1,46 +1,82 @@
-"""Asking: gate, answer, explain, check, record."""
+"""Asking: record the question, gate, answer, explain, check, record the answer."""
 
 from __future__ import annotations
 
 import time
 import uuid
-from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from audit import Log
+from medvqa import records, review
 from medvqa.checks import check_answer
-from medvqa.errors import DicomError, GateError
+from medvqa.errors import DicomError, GateError, QuestionError
 from medvqa.gate import check_image
 from medvqa.heatmaps import HEATMAPS
 from medvqa.models.huggingface import load_model
 from medvqa.prompts import clean_question
-from medvqa.records import ANSWERED, REFUSED, describe_answer, describe_request, record
-from medvqa.settings import default_audit_url
+from medvqa.records import Agent, Outcome, Request, record
+from medvqa.sessions import Session, begin_session
+from medvqa.settings import default_audit_url, default_key_folder
+from medvqa.study import DEFAULT_LIMITS, Limits, read_study
 from medvqa.types import Answer, Notice
 
 if TYPE_CHECKING:
     from audit import Event
     from medvqa.models.huggingface import HuggingFaceModel
-    from medvqa.types import HeatmapMethod, Image, Study
+    from medvqa.types import HeatmapMethod, Image, ReviewVerdict, Study, WindowName
 
-__all__ = ["Assistant"]
+__all__ = ["Assistant", "open_study"]
 
 
 class Assistant:
-    """Answers questions about studies, and records each answer before it shows it.
+    """Answers questions about studies; whatever it does is in the trail before it shows.
 
     Args:
         model: What answers; the small default model if it is left out.
         audit: The trail; by default the SQLite file of this user.
         agent: Who asks: an identifier of a person or a program, never of a patient.
+        role: In which role.
+        key_folder: Where the key of patients' pseudonyms is; by default this user's folder of keys.
+
+    Raises:
+        ModelError: If there is no model given and the default one cannot be loaded.
+        RecordError: If the trail did not take it, or names patients by a key that is missing.
+        AuditError: If trail or key cannot be read.
     """
 
     def __init__(
-        self, model: HuggingFaceModel | None = None, *, audit: Log | None = None, agent: str = "medvqa"
+        self,
+        model: HuggingFaceModel | None = None,
+        *,
+        audit: Log | None = None,
+        agent: str = "medvqa",
+        role: str | None = None,
+        key_folder: Path | None = None,
     ) -> None:
-        self.model = model or load_model()
         self.audit = audit or Log(default_audit_url())
-        self._agent = agent
+        self._session = begin_session(
+            self.audit, Agent(name=agent, role=role), key_folder=key_folder or default_key_folder()
+        )
+        self.model = model or load_model()
+        record(self.audit, records.load_model(self._session.agent, self.model.identity))
+
+    def open_study(
+        self,
+        path: str | Path,
+        *,
+        window: WindowName | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        study_instance_uid: str | None = None,
+    ) -> Study:
+        """Read a study and record that it was read; see `medvqa.read_study` for arguments and errors.
+
+        Raises:
+            RecordError: If the trail did not take the event.
+        """
+        return open_study(
+            self._session, path, window=window, limits=limits, study_instance_uid=study_instance_uid
+        )
 
     def ask(
         self,
@@ -52,66 +88,138 @@ class Assistant:
     ) -> Answer:
         """Answer one question about one image of a study.
 
+        The question is durable in the trail before the model sees it, and so is the answer before it returns.
+
         Args:
-            study: From `read_study`.
+            study: From `open_study` or `read_study`.
             question: In plain words.
             image_number: Which image, from 1; by default the middle one.
             heatmap: Also explain the answer by this method.
-
-        Returns:
-            The answer, once it is durable in the trail.
 
         Raises:
             DicomError: If the study has no image of that number, or its pixels cannot be decoded.
             GateError: If an answer about this image would mean nothing; the refusal is recorded.
             QuestionError: If the question is empty or too long.
-            RecordError: If the trail did not take the event.
+            RecordError: If the trail did not take an event.
         """
         started = time.perf_counter()
         question = clean_question(question)
-        image, chosen = _choose(study, image_number)
-        answer_id = str(uuid.uuid4())
-        request = describe_request(image, question, self.model.identity)
-        try:
-            noticed = check_image(image, modalities=self.model.modalities)
-        except GateError as refusal:
-            self._record(REFUSED, answer_id, {**request, "reason": str(refusal)})
-            raise
-        warnings = (*study.warnings, *chosen, *noticed)
-        generation = self.model.generate(image, question)
-        explained = HEATMAPS[heatmap](self.model, image, question, generation) if heatmap else None
-        checks = check_answer(self.model, image, question, generation)
-        outcome = describe_answer(generation, checks, explained, warnings)
-        event = self._record(ANSWERED, answer_id, {**request, **outcome})
+        patient = self._session.pseudonym_of(study)
+        image, chosen = self._choose(study, image_number, question=question, patient=patient)
+        request = Request(
+            answer_id=str(uuid.uuid4()),
+            patient=patient,
+            image=image,
+            question=question,
+            model=self.model.identity,
+        )
+        came = self._answer(request, heatmap, warnings=(*study.warnings, *chosen))
+        event = self._record_outcome(request, came)
         return Answer(
-            answer_id=answer_id,
+            answer_id=request.answer_id,
             audit_id=event.sequence,
             question=question,
-            text=generation.text,
-            tokens=generation.tokens,
+            text=came.generation.text,
+            tokens=came.generation.tokens,
             image=image.ref,
-            model=self.model.identity,
-            checks=checks,
-            heatmap=explained,
-            warnings=warnings,
-            created=event.recorded.astimezone(UTC),
+            model=request.model,
+            checks=came.checks,
+            heatmap=came.heatmap,
+            warnings=came.warnings,
+            created=event.recorded,
             seconds=time.perf_counter() - started,
         )
 
-    def _record(self, action: str, answer_id: str, entity: dict[str, Any]) -> Event:
-        return record(self.audit, agent=self._agent, action=action, subject=answer_id, entity=entity)
+    def review(
+        self,
+        answer_id: str,
+        *,
+        verdict: ReviewVerdict,
+        text: str | None = None,
+        reviewer: str | None = None,
+        seconds: float | None = None,
+    ) -> Event:
+        """Record what a person makes of an answer; see `medvqa.review.review`."""
+        return review.review(
+            self._session, answer_id, verdict=verdict, text=text, reviewer=reviewer, seconds=seconds
+        )
+
+    def sign(self, answer_id: str, *, meaning: str, signer: str | None = None) -> Event:
+        """Record a signature on the last review of an answer; see `medvqa.review.sign`."""
+        return review.sign(self._session, answer_id, meaning=meaning, signer=signer)
+
+    def _answer(
+        self, request: Request, heatmap: HeatmapMethod | None, *, warnings: tuple[Notice, ...]
+    ) -> Outcome:
+        """Gate, answer, explain and check, between the record of the question and that of the outcome."""
+        by, image, question = self._session.agent, request.image, request.question
+        record(self.audit, records.ask(by, request, heatmap=heatmap))
+        try:
+            noticed = check_image(image, modalities=self.model.modalities)
+            generation = self.model.generate(image, question)
+            explained = HEATMAPS[heatmap](self.model, image, question, generation) if heatmap else None
+            checks = check_answer(self.model, image, question, generation)
+        except (GateError, QuestionError) as refusal:
+            record(self.audit, records.refuse(by, request, reason=str(refusal)))
+            raise
+        except Exception as error:
+            record(self.audit, records.fail(by, request, error))
+            raise
+        return Outcome(
+            generation=generation, checks=checks, heatmap=explained, warnings=(*warnings, *noticed)
+        )
+
+    def _record_outcome(self, request: Request, came: Outcome) -> Event:
+        """Answer and heatmap at once, so that there is never one without the other."""
+        entries = [records.answer(self._session.agent, request, came)]
+        if came.heatmap is not None:
+            entries.append(records.explain(self._session.agent, request, came.heatmap))
+        return record(self.audit, *entries)[0]
+
+    def _choose(
+        self, study: Study, image_number: int | None, *, question: str, patient: str | None
+    ) -> tuple[Image, tuple[Notice, ...]]:
+        """The image asked about, and a notice where the choice was not the asker's."""
+        number, chosen = _choose_number(len(study.images), image_number)
+        try:
+            return study.images[number - 1], chosen
+        except DicomError as error:
+            failure = records.fail_to_decode(
+                self._session.agent,
+                study,
+                patient=patient,
+                question=question,
+                image_number=number,
+                error=error,
+            )
+            record(self.audit, failure)
+            raise
 
 
-def _choose(study: Study, image_number: int | None) -> tuple[Image, tuple[Notice, ...]]:
-    """The image asked about, and a notice where the choice was not the asker's."""
-    count = len(study.images)
+def open_study(
+    session: Session,
+    path: str | Path,
+    *,
+    window: WindowName | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    study_instance_uid: str | None = None,
+) -> Study:
+    """Read a study, before there is a model, and record that it was read; see `Assistant.open_study`."""
+    study = read_study(path, window=window, limits=limits, study_instance_uid=study_instance_uid)
+    options = {"source": "folder" if Path(path).is_dir() else "file", "window": window}
+    patient = session.pseudonym_of(study)
+    record(session.log, records.open_study(session.agent, study, patient=patient, options=options))
+    return study
+
+
+def _choose_number(count: int, image_number: int | None) -> tuple[int, tuple[Notice, ...]]:
     if image_number is not None:
         if not 1 <= image_number <= count:
             raise DicomError(f"the study has images 1 to {count}, not {image_number}")
-        return study.images[image_number - 1], ()
-    middle = count // 2
+        return image_number, ()
+    middle = count // 2 + 1
     notice = Notice(
         code="one_image_of_many",
-        message=f"the answer looks at image {middle + 1} of {count} alone; name another with its number",
+        message=f"the answer looks at image {middle} of {count} alone; name another with its number",
     )
-    return study.images[middle], (notice,) if count > 1 else ()
+    return middle, (notice,) if count > 1 else ()

@@ -1,14 +1,17 @@
-"""The digest that pins pixels down, the same whatever file they came from."""
+"""The digests that pin down pixels, prompts and models, the same whatever file they came from."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from medvqa.types import ModelIdentity
 
 
 def digest_pixels(stored: NDArray[Any]) -> str:
@@ -27,3 +30,23 @@ def digest_pixels(stored: NDArray[Any]) -> str:
     digest = hashlib.sha256(f"{little.dtype.str} {little.shape}".encode())
     digest.update(np.ascontiguousarray(little).tobytes())
     return digest.hexdigest()
+
+
+def digest_tokens(token_ids: Sequence[int]) -> str:
+    """SHA-256, in hex, of token ids in decimal with one space between them, in ASCII."""
+    return hashlib.sha256(" ".join(map(str, token_ids)).encode()).hexdigest()
+
+
+def digest_model(identity: ModelIdentity) -> str:
+    """One SHA-256, in hex, for all the files of a model: what an event's `model` holds.
+
+    It covers three lines in ASCII, each ended by a newline: `weights`, `adapter` and `tokenizer`, one space,
+    and the digest that `ModelIdentity` has of those files, or `none`.
+    """
+    digests = {
+        "weights": identity.weights_sha256,
+        "adapter": identity.adapter_sha256,
+        "tokenizer": identity.tokenizer_sha256,
+    }
+    lines = "".join(f"{name} {digest or 'none'}\n" for name, digest in digests.items())
+    return hashlib.sha256(lines.encode()).hexdigest()

@@ -7,7 +7,8 @@ MedvqaError
 ├── GateError             the gate refuses an image: an answer about it would mean nothing
 ├── ModelError            a checkpoint or adapter cannot be loaded, or does not fit its base
 ├── QuestionError         the question is empty or too long for the model
-├── RecordError           the audit trail did not take the event, so nothing is shown
+├── RecordError           the audit trail did not take the event, so nothing is shown or done
+├── ReviewError           there is no such answer to review or sign, or something is missing for it
 ├── SettingsError         a settings file or environment variable holds a bad value
 └── TrainingError         training data are missing or do not fit the record format
 
@@ -57,7 +58,7 @@ class QuestionError(MedvqaError):
 
 
 class RecordError(MedvqaError):
-    """Raised when the audit trail did not take the event; the answer is withheld."""
+    """Raised when the audit trail did not take the event; what was asked for is withheld."""
 
     exit_code = 7
 
@@ -66,6 +67,12 @@ class SettingsError(MedvqaError):
     """Raised when a settings file or environment variable holds a bad value."""
 
     exit_code = 8
+
+
+class ReviewError(MedvqaError):
+    """Raised when there is no such answer to review or sign, or something is missing for it."""
+
+    exit_code = 10
 
 
 class TrainingError(MedvqaError):

@@ -1,39 +1,202 @@
-"""Nouns to audit events: what exactly is written down about an answer or a refusal.
+"""Nouns to audit events: what exactly is written down, one function a kind of event.
 
-No patient attribute is among it: a study is named by its UIDs and digests, and the question is recorded as
-it was asked, since a trail that lacks it could not be checked.
+No patient attribute is among it: a patient is a keyed pseudonym, a study its UIDs and digests, and its path
+is left out, for names of files and folders may be those of patients. A question, a review and what a
+signature means are recorded as they were written, since a trail that lacks them could not be checked.
+
+What happens around one answer shares its id as `subject`; an event's `model` is
+`medvqa.digests.digest_model`, its `verdict` that of the checks or of the reviewer.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from audit import AuditError, Entry
+from audit import JSON, AuditError, Entry
+from audit.actions import Action
+from medvqa.digests import digest_model, digest_tokens
 from medvqa.errors import RecordError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from audit import Event, Log
+    from audit import Event, Log, types
     from medvqa.models.base import Generation
-    from medvqa.types import Checks, Heatmap, Image, ModelIdentity, Notice
-
-ANSWERED = "answer"
-REFUSED = "refuse"
+    from medvqa.types import Checks, Heatmap, Image, ModelIdentity, Notice, ReviewVerdict, Study
 
 
-def record(log: Log, *, agent: str, action: str, subject: str, entity: dict[str, Any]) -> Event:
-    """Append one event.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """Who does what is recorded."""
+
+    name: str
+    """Identifier of a person or a program, never of a patient."""
+    role: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One question as it goes to the model."""
+
+    answer_id: str
+    """Given before there is an answer, so that all that follows can name it."""
+    patient: str | None
+    """Pseudonym."""
+    image: Image
+    question: str
+    model: ModelIdentity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of a request."""
+
+    generation: Generation
+    checks: Checks
+    heatmap: Heatmap | None
+    warnings: tuple[Notice, ...]
+
+
+def record(log: Log, *entries: Entry) -> tuple[Event, ...]:
+    """Append events, all or none.
 
     Raises:
-        RecordError: If the trail did not take it.
+        RecordError: If the trail did not take them.
     """
     try:
-        return log.append(Entry(agent=agent, action=action, subject=subject, entity=entity))
+        return log.append_all(entries)
     except AuditError as error:
-        raise RecordError(f"the answer is withheld because it could not be recorded: {error}") from error
+        raise RecordError(
+            f"what was asked for is withheld because it could not be recorded: {error}"
+        ) from error
+
+
+def login(by: Agent, *, session: str) -> Entry:
+    """A session of the screens began; `session` is its random name."""
+    return _did(by, Action.LOGIN, session, {"through": "screens"})
+
+
+def change_role(by: Agent, *, before: str | None) -> Entry:
+    """The agent acts in another role than in the event before."""
+    return _did(by, Action.CHANGE_ROLE, by.name, {"before": before, "after": by.role})
+
+
+def configure(by: Agent, *, subject: str, settings: Mapping[str, JSON], before: Mapping[str, JSON]) -> Entry:
+    """Settings differ from those recorded before under the same subject; all are written."""
+    changed = sorted(name for name in {*settings, *before} if settings.get(name) != before.get(name))
+    return _did(by, Action.CONFIGURE, subject, {"settings": settings, "changed": changed})
+
+
+def load_model(by: Agent, model: ModelIdentity) -> Entry:
+    """A model, with its adapter, is ready to answer."""
+    digest = digest_model(model)
+    return Entry(
+        agent=by.name,
+        role=by.role,
+        action=Action.LOAD_MODEL,
+        subject=digest,
+        model=digest,
+        entity={"model": asdict(model)},
+    )
+
+
+def open_study(by: Agent, study: Study, *, patient: str | None, options: Mapping[str, JSON]) -> Entry:
+    """A study was read; `options` say how, without its path."""
+    entity: dict[str, JSON] = {
+        "images": len(study.images),
+        "warnings": [notice.code for notice in study.warnings],
+        **options,
+    }
+    return Entry(
+        agent=by.name,
+        role=by.role,
+        action=Action.OPEN_STUDY,
+        subject=study.study_instance_uid,
+        study=study.study_instance_uid,
+        patient=patient,
+        entity=entity,
+    )
+
+
+def ask(by: Agent, request: Request, *, heatmap: str | None) -> Entry:
+    """A question is about to be put to the model."""
+    described = describe_request(request.image, request.question, request.model)
+    entity = {name: described[name] for name in ("question", "image", "modality")}
+    return _about(by, request, Action.ASK, {**entity, "heatmap": heatmap})
+
+
+def answer(by: Agent, request: Request, came: Outcome) -> Entry:
+    """An answer was given, with all that is needed to compute it again."""
+    described = describe_request(request.image, request.question, request.model)
+    entity = {**described, **describe_answer(came.generation, came.checks, came.heatmap, came.warnings)}
+    return _about(by, request, Action.ANSWER, entity, checks=came.checks)
+
+
+def refuse(by: Agent, request: Request, *, reason: str) -> Entry:
+    """The gate or the model refused the question, for a reason that names no file."""
+    described = describe_request(request.image, request.question, request.model)
+    return _about(by, request, Action.REFUSE, {**described, "reason": reason}, outcome="refused")
+
+
+def fail(by: Agent, request: Request, error: Exception) -> Entry:
+    """No answer came: the model broke off. Of the error its kind alone, for its text may quote anything."""
+    described = describe_request(request.image, request.question, request.model)
+    entity = {**described, "error": type(error).__name__}
+    return _about(by, request, Action.ANSWER, entity, outcome="failed")
+
+
+def fail_to_decode(
+    by: Agent, study: Study, *, patient: str | None, question: str, image_number: int, error: Exception
+) -> Entry:
+    """A question went nowhere, for the image cannot be decoded. The error's text would name a file."""
+    return Entry(
+        agent=by.name,
+        role=by.role,
+        action=Action.REFUSE,
+        subject=study.study_instance_uid,
+        outcome="failed",
+        patient=patient,
+        study=study.study_instance_uid,
+        entity={"question": question, "image_number": image_number, "error": type(error).__name__},
+    )
+
+
+def explain(by: Agent, request: Request, heatmap: Heatmap) -> Entry:
+    """A heatmap was made for an answer."""
+    entity = {"image": asdict(request.image.ref), "heatmap": _describe_heatmap(heatmap)}
+    return _about(by, request, Action.EXPLAIN, entity)
+
+
+def review(by: Agent, answered: Event, *, verdict: ReviewVerdict, entity: Mapping[str, JSON]) -> Entry:
+    """A person agreed with a recorded answer, amended or rejected it."""
+    return _following(by, answered, Action.REVIEW, entity, verdict=verdict)
+
+
+def sign(by: Agent, answered: Event, *, entity: Mapping[str, JSON]) -> Entry:
+    """A person signed what was reviewed of a recorded answer."""
+    return _following(by, answered, Action.SIGN, entity)
+
+
+def report(by: Agent, *, sha256: str, answers: Sequence[str]) -> Entry:
+    """A report about these answers, a file of that SHA-256, is about to be written."""
+    return _did(by, Action.REPORT, sha256, {"sha256": sha256, "answers": list(answers)})
+
+
+def export(by: Agent, answered: Event, *, files: Mapping[str, str]) -> Entry:
+    """Files about an answer are about to be written; `files` holds the SHA-256 of each by its ending."""
+    return _following(by, answered, Action.EXPORT, {"files": dict(files)})
+
+
+def replay(by: Agent, answered: Event, *, entity: Mapping[str, JSON]) -> Entry:
+    """A recorded answer was computed again; `entity` says what differed."""
+    return _following(by, answered, Action.REPLAY, entity)
+
+
+def read_trail(by: Agent, *, command: str, entity: Mapping[str, JSON]) -> Entry:
+    """Somebody looks into the trail, or verifies it; `entity` says what was looked for."""
+    return _did(by, Action.READ_TRAIL, "trail", {"command": command, **entity})
 
 
 def describe_request(image: Image, question: str, model: ModelIdentity) -> dict[str, Any]:
@@ -50,8 +213,13 @@ def describe_request(image: Image, question: str, model: ModelIdentity) -> dict[
 def describe_answer(
     generation: Generation, checks: Checks, heatmap: Heatmap | None, warnings: Sequence[Notice]
 ) -> dict[str, Any]:
-    """What came of it."""
+    """What came of it; `prompt` pins what the model was given, by `medvqa.digests.digest_tokens`."""
     return {
+        "prompt": {
+            "tokens": len(generation.prompt_token_ids),
+            "token_sha256": digest_tokens(generation.prompt_token_ids),
+        },
+        "batch_size": 1,
         "answer": generation.text,
         "tokens": [asdict(token) for token in generation.tokens],
         "token_ids": list(generation.token_ids),
@@ -75,3 +243,53 @@ def _describe_heatmap(heatmap: Heatmap) -> dict[str, Any]:
         "convergence_delta": heatmap.convergence_delta,
         "sha256": heatmap_sha256(heatmap),
     }
+
+
+def _did(by: Agent, action: Action, subject: str, entity: Mapping[str, JSON]) -> Entry:
+    return Entry(agent=by.name, role=by.role, action=action, subject=subject, entity=entity)
+
+
+def _about(
+    by: Agent,
+    request: Request,
+    action: Action,
+    entity: Mapping[str, JSON],
+    *,
+    checks: Checks | None = None,
+    outcome: types.Outcome = "success",
+) -> Entry:
+    return Entry(
+        agent=by.name,
+        role=by.role,
+        action=action,
+        subject=request.answer_id,
+        outcome=outcome,
+        patient=request.patient,
+        study=request.image.ref.study_instance_uid,
+        model=digest_model(request.model),
+        verdict=None if checks is None else checks.verdict,
+        confidence=None if checks is None else checks.confidence,
+        entity=entity,
+    )
+
+
+def _following(
+    by: Agent,
+    answered: Event,
+    action: Action,
+    entity: Mapping[str, JSON],
+    *,
+    verdict: str | None = None,
+) -> Entry:
+    """An event about a recorded answer, bound to it by row and leaf hash (21 CFR 11.70)."""
+    return Entry(
+        agent=by.name,
+        role=by.role,
+        action=action,
+        subject=answered.subject,
+        patient=answered.patient,
+        study=answered.study,
+        model=answered.model,
+        verdict=verdict,
+        entity={"answer": {"sequence": answered.sequence, "hash": answered.hash}, **entity},
+    )

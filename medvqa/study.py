@@ -16,7 +16,7 @@ from medvqa.dicom.pixels import OpenInstance, decode_frame, open_instance
 from medvqa.dicom.sources import DEFAULT_LIMITS, UNREADABLE, Limits, Skipped, Source, find_sources
 from medvqa.errors import DicomError, LimitError
 from medvqa.imaging import present
-from medvqa.types import Frame, Image, ImageRef, Notice, Study, WindowName
+from medvqa.types import Frame, Image, ImageRef, Notice, PatientIdentity, Study, WindowName
 
 __all__ = ["Limits", "read_study"]
 
@@ -72,7 +72,7 @@ def read_study(
         else _picture_images(pictures, window=window, limits=limits)
     )
     notices = (*_notice_files(instances, pictures), *summarise_skipped(skipped))
-    return Study(study_instance_uid=uid, images=images, warnings=notices)
+    return Study(study_instance_uid=uid, images=images, warnings=notices, patient=_only_patient(instances))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +205,11 @@ def _only_study(path: Path, instances: list[Instance], pictures: list[_Picture])
     )
 
 
+def _only_patient(instances: Iterable[Instance]) -> PatientIdentity | None:
+    named = {instance.patient for instance in instances} - {None}
+    return named.pop() if len(named) == 1 else None
+
+
 def _instance_images(
     instances: Iterable[Instance], *, window: WindowName | None, limits: Limits
 ) -> Sequence[Image]:
@@ -246,6 +251,9 @@ def _notice_files(instances: Sequence[Instance], pictures: Sequence[_Picture]) -
     if any(instance.derived for instance in instances):
         message = "the file holds a mask, dose or map, not an acquired image; pass the image it belongs to"
         notices.append(Notice(code="derived_object", message=message, tag="(0008,0016)"))
+    if len({instance.patient for instance in instances} - {None}) > 1:
+        message = "the files of this study name several patients; find out whose it is before you ask"
+        notices.append(Notice(code="several_patients", message=message, tag="(0010,0020)"))
     missing = Counter(keyword for instance in instances for keyword in instance.stand_ins)
     for keyword, count in sorted(missing.items()):
         message = f"{count} of {len(instances)} files have no {keyword}; one was derived from their content"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 WindowName: TypeAlias = Literal["file", "lung", "bone", "brain", "soft_tissue"]
 HeatmapMethod: TypeAlias = Literal["attention", "integrated_gradients"]
 Verdict: TypeAlias = Literal["grounded", "fragile", "image_blind", "unsure"]
+ReviewVerdict: TypeAlias = Literal["agree", "amend", "reject"]
+"""What a person made of an answer: right as it stands; right once corrected; wrong or of no use."""
 
 NOT_FOR_DIAGNOSIS = "Research software: not for diagnostic use."
 """Stands wherever an `Answer` is read."""
@@ -123,6 +125,44 @@ class Image:
         return self.pixels.shape[0], self.pixels.shape[1]
 
 
+class PatientIdentity:
+    """Who a study's patient is, for nobody to read but `medvqa.pseudonyms`.
+
+    It shows nothing in text, and refuses to be pickled; a copy of it is itself.
+
+    Args:
+        patient_id: Patient ID (0010,0020), not empty.
+        issuer: Issuer of Patient ID (0010,0021); empty where the file names none.
+    """
+
+    __slots__ = ("_named",)
+
+    def __init__(self, *, patient_id: str, issuer: str = "") -> None:
+        self._named = (patient_id, issuer)
+
+    def reveal(self) -> tuple[str, str]:
+        """Patient ID and issuer, in the clear."""
+        return self._named
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PatientIdentity) and self._named == other._named
+
+    def __hash__(self) -> int:
+        return hash(self._named)
+
+    def __repr__(self) -> str:
+        return "PatientIdentity(withheld)"
+
+    def __copy__(self) -> PatientIdentity:
+        return self
+
+    def __deepcopy__(self, _: object) -> PatientIdentity:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a patient's identity is not pickled; read the study again where it is needed")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
     """The images of one study, in geometric order; each is decoded when it is asked for."""
@@ -132,6 +172,8 @@ class Study:
     """Decoded on access: `len` and the notices need no pixel data."""
     warnings: tuple[Notice, ...] = ()
     """From reading and from the gate."""
+    patient: PatientIdentity | None = field(default=None, repr=False)
+    """None where no file says, or the files name several patients."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
@@ -13,7 +14,7 @@ from pydicom.tag import BaseTag
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from medvqa.dicom.luts import read_lookup_table
-from medvqa.types import LookupTable, Window
+from medvqa.types import LookupTable, PatientIdentity, Window
 
 # fmt: off
 _KEYWORDS = (
@@ -35,8 +36,10 @@ _KEYWORDS = (
 )
 # fmt: on
 _OVERLAY_ROWS = [0x6000_0010 + 0x2_0000 * group for group in range(16)]
-# No patient attribute is on the list, so none is ever in memory, let alone in a message.
+# Patient attributes are not on the list, so none is ever in memory, let alone in a message.
 TAGS: list[BaseTag | int] = [*(tag_for_keyword(keyword) or 0 for keyword in _KEYWORDS), *_OVERLAY_ROWS]
+# These two are taken out again at once: a pseudonym is made of them.
+_PATIENT_ID, _ISSUER_OF_PATIENT_ID = 0x0010_0020, 0x0010_0021
 
 _PIXEL_KEYWORDS = {
     0x7FE0_0008: "FloatPixelData",
@@ -59,6 +62,8 @@ class Header:
     """A data set as far as its pixel data, without any patient attribute."""
 
     dataset: Dataset
+    patient: PatientIdentity | None
+    """None where Patient ID (0010,0020) is missing or empty."""
     transfer_syntax: UID
     pixel_keyword: str | None
     """`PixelData`, `FloatPixelData`, `DoubleFloatPixelData`, or None where there is none."""
@@ -96,7 +101,9 @@ def read_header(stream: BinaryIO) -> Header:
             pixel.append((int(tag), vr))
         return bool(pixel)
 
-    dataset = read_partial(stream, stop_when=at_pixel_data, force=True, specific_tags=TAGS)
+    tags = [*TAGS, _PATIENT_ID, _ISSUER_OF_PATIENT_ID]
+    dataset = read_partial(stream, stop_when=at_pixel_data, force=True, specific_tags=tags)
+    patient_id, issuer = _take_text(dataset, _PATIENT_ID), _take_text(dataset, _ISSUER_OF_PATIENT_ID)
     implicit, little = dataset.original_encoding
     stated = dataset.file_meta.get("TransferSyntaxUID")
     plain = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
@@ -105,6 +112,7 @@ def read_header(stream: BinaryIO) -> Header:
     value_starts = 8 if vr is None else 12
     return Header(
         dataset=dataset,
+        patient=PatientIdentity(patient_id=patient_id, issuer=issuer) if patient_id else None,
         transfer_syntax=UID(stated) if stated else plain if little else ExplicitVRBigEndian,
         pixel_keyword=None if tag is None else _PIXEL_KEYWORDS[tag],
         pixel_offset=stream.tell() + value_starts,
@@ -180,6 +188,23 @@ def read_windows(flat: Dataset) -> tuple[Window, ...]:
         for index, (center, width) in enumerate(zip(centers, widths, strict=False))
         if width >= 1 or (width > 0 and function != "LINEAR")
     )
+
+
+def _take_text(dataset: Dataset, tag: int) -> str:
+    """Remove an attribute and return its text, without the padding; empty where there is none.
+
+    It is decoded here, since pydicom's own conversion may quote a value that it finds odd in a warning.
+    """
+    element = dataset.get_item(tag) if tag in dataset else None
+    value = getattr(element, "value", None)
+    if element is None or not isinstance(value, bytes):
+        dataset.pop(tag, None)
+        return ""
+    del dataset[tag]
+    encodings = convert_encodings(dataset.get("SpecificCharacterSet", "ISO_IR 6"))
+    text = decode_bytes(value, encodings, set())
+    # What does not decode still has to tell one patient from another: Latin-1 maps each byte to a character.
+    return (text if "\ufffd" not in text else value.decode("latin-1")).strip(" \0")
 
 
 def read_voi_lut(flat: Dataset) -> LookupTable | None:

@@ -22,6 +22,7 @@ from medvqa.dicom.headers import (
 )
 from medvqa.dicom.order import Orientation, Placement, Vector
 from medvqa.dicom.sources import Limits, Skipped, Source
+from medvqa.types import PatientIdentity
 
 # They hold pixel data, but no picture of a patient: masks, dose, and maps computed from other images.
 _LABEL_MAP_SEGMENTATION_STORAGE = UID("1.2.840.10008.5.1.4.1.1.66.7")  # newer than pydicom's dictionary
@@ -50,6 +51,7 @@ class Instance:
     """The object is a mask, a dose or a map, not an acquired image."""
     first_frame: Dataset
     """Attributes of frame 1, without pixel data: what the gate looks at while the study is read."""
+    patient: PatientIdentity | None
 
 
 def read_instance(source: Source, stream: BinaryIO, *, limits: Limits) -> Instance | Skipped:
@@ -179,6 +181,7 @@ def _describe(header: Header, source: Source) -> Instance:
         places=tuple(read_place(flat, frames=frames) for flat in flats),
         derived=str(dataset.get("SOPClassUID") or "") in DERIVED,
         first_frame=first,
+        patient=header.patient,
     )
 
 

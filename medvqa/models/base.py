@@ -17,6 +17,8 @@ class Generation:
     tokens: tuple[Token, ...]
     """The end-of-sequence token is the last, unless the length limit came first."""
     token_ids: tuple[int, ...]
+    prompt_token_ids: tuple[int, ...] = ()
+    """What the model was given to go on from: the question in its template, image tokens included."""
 
     @property
     def log_likelihood(self) -> float:

@@ -83,6 +83,7 @@ class HuggingFaceModel:
                 for token_id, log_probability in zip(token_ids.tolist(), chosen, strict=True)
             ),
             token_ids=tuple(token_ids.tolist()),
+            prompt_token_ids=tuple(inputs["input_ids"][0].tolist()),
         )
 
     def answer_many(self, images: Sequence[Image], questions: Sequence[str]) -> list[str]:

@@ -1,0 +1,120 @@
+"""Who is at work, at which trail: what is recorded when that begins, and how patients are named in it."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, cast
+from uuid import uuid4
+
+import sqlalchemy as sa
+
+from audit import Filter, ReadError
+from audit.rows import read_row
+from medvqa import records
+from medvqa.pseudonyms import fingerprint, open_key, pseudonym
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from audit import JSON, Entry, Log
+    from audit.rows import Row
+    from medvqa.records import Agent
+    from medvqa.settings import Settings
+    from medvqa.types import Study
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """An agent at a trail; make one with `begin_session`."""
+
+    log: Log
+    agent: Agent
+    key: bytes = field(repr=False)
+    """Of the pseudonyms."""
+
+    def pseudonym_of(self, study: Study) -> str | None:
+        """How the trail names the study's patient; None where the study does not say who it is."""
+        return None if study.patient is None else pseudonym(self.key, *study.patient.reveal())
+
+
+def begin_session(
+    log: Log,
+    agent: Agent,
+    *,
+    key_folder: Path,
+    settings: Settings | None = None,
+    screens: bool = False,
+) -> Session:
+    """Record that an agent begins, as far as there is something new to say.
+
+    That is: a login at the screens; a role other than that of the agent's last event; settings other than
+    those last recorded for this agent on this machine.
+
+    Args:
+        log: The trail.
+        agent: Who begins.
+        key_folder: Where the key of pseudonyms is, or is made on the first run.
+        settings: What medvqa runs with; None where a program sets it up itself.
+        screens: Whether this is a person's session at the screens.
+
+    Raises:
+        RecordError: If the trail did not take it, or names patients by a key that is missing.
+        AuditError: If the trail or the key cannot be read.
+    """
+    key = open_key(key_folder, log)
+    new = list(_news(log, agent, settings=settings, key=key, screens=screens))
+    if new:
+        records.record(log, *new)
+    return Session(log=log, agent=agent, key=key)
+
+
+def describe_settings(settings: Settings, key: bytes) -> dict[str, JSON]:
+    """Settings as they are recorded: the trail's URL without password and options, the key's fingerprint."""
+    url = sa.make_url(settings.audit_url).set(query={})
+    return {
+        "medvqa": _own_version(),
+        "audit_url": url.render_as_string(hide_password=True),
+        "key_folder": str(settings.key_folder),
+        "pseudonym_key": fingerprint(key),
+        "model": settings.model,
+        "adapter": settings.adapter,
+        "device": settings.device,
+        "threads": settings.threads,
+    }
+
+
+def _news(log: Log, agent: Agent, *, settings: Settings | None, key: bytes, screens: bool) -> Iterator[Entry]:
+    if screens:
+        yield records.login(agent, session=str(uuid4()))
+    before = _last_row(log, Filter(agent=agent.name))
+    if before is not None and before.role != agent.role:
+        yield records.change_role(agent, before=before.role)
+    if settings is not None:
+        now = describe_settings(settings, key)
+        subject = f"settings of {agent.name} on {platform.node() or 'unnamed'}"
+        known = _recorded_settings(_last_row(log, Filter(subject=subject)))
+        if known != now:
+            yield records.configure(agent, subject=subject, settings=now, before=known)
+
+
+def _last_row(log: Log, matching: Filter) -> Row | None:
+    return next(log.read_rows(matching, limit=1, newest_first=True), None)
+
+
+def _recorded_settings(row: Row | None) -> dict[str, Any]:
+    """From the event that holds them; nothing where it cannot be read, so that they are recorded anew."""
+    try:
+        settings = {} if row is None else read_row(row).entity.get("settings")
+    except ReadError:
+        return {}
+    return cast("dict[str, Any]", settings) if isinstance(settings, dict) else {}
+
+
+def _own_version() -> str:
+    try:
+        return version("medvqa")
+    except PackageNotFoundError:
+        return "not installed"
