@@ -112,7 +112,7 @@ class Recomputation:
         self._check_inner(number, kept)
         _advance(self._computed, _complete(self._computed, leaf, number))
         _advance(self._kept, kept)
-        if self._kept == self._computed:
+        if self._kept == self._computed and None not in self._kept:
             self._kept = None
         return sound
 

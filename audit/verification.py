@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -94,16 +95,31 @@ def _read_checkpoints(
     connection: sa.Connection, given: Sequence[str], findings: _Findings
 ) -> list[Checkpoint]:
     """Checkpoints of the table and those given, the largest first; a malformed one is a finding."""
-    kept = connection.execute(sa.select(CHECKPOINT.c.number, CHECKPOINT.c.note).order_by(CHECKPOINT.c.number))
-    notes = {str(note): f"checkpoint {number} of the table" for number, note in kept}
-    notes |= {note: f"checkpoint {place} of those given" for place, note in enumerate(given, start=1)}
+    kept = _read_all(connection, CHECKPOINT)
+    for place, (number, _, _) in enumerate(kept, start=1):
+        if number != place:
+            findings.note("missing", f"checkpoint {place} of the table is missing")
+            break
+    sizes = {str(note): size for _, size, note in kept}
+    names = {str(note): f"checkpoint {number} of the table" for number, _, note in kept}
+    names |= {note: f"checkpoint {place} of those given" for place, note in enumerate(given, start=1)}
     found: list[Checkpoint] = []
-    for note, name in notes.items():
+    for note, name in names.items():
         try:
-            found.append(parse_checkpoint(note))
+            checkpoint = parse_checkpoint(note)
         except CheckpointError as error:
             findings.note("forged_checkpoint", f"{name} cannot be read: {error}")
+            continue
+        found.append(checkpoint)
+        if sizes.get(note, checkpoint.size) != checkpoint.size:
+            findings.note("forged_checkpoint", f"{name} stands under another size than was signed")
     return sorted(found, key=lambda checkpoint: checkpoint.size, reverse=True)
+
+
+def _read_all(connection: sa.Connection, table: sa.Table) -> list[Any]:
+    """A table's rows in order, every value as the database holds it: tampering may have left anything."""
+    columns: list[Any] = [sa.type_coerce(column, sa.types.NullType()) for column in table.columns]
+    return list(connection.execute(sa.select(*columns).select_from(table).order_by(table.c.number)))
 
 
 def _check_reached(pending: list[Checkpoint], walk: Recomputation, trust: Trust, findings: _Findings) -> None:
@@ -160,12 +176,12 @@ class _Archives:
     """What was moved out of the table, and the bodies that were given back for this pass."""
 
     def __init__(self, connection: sa.Connection, archived: Iterable[tuple[int, str]]) -> None:
-        self._rows = connection.execute(sa.select(ARCHIVE).order_by(ARCHIVE.c.number)).all()
+        self._rows = _read_all(connection, ARCHIVE)
         self._bodies = iter(archived)
         self._next = next(self._bodies, None)
 
     def account_for(self, sequence: int) -> bool:
-        return any(row.first <= sequence <= row.last for row in self._rows)
+        return any(_is_range(row) and row.first <= sequence <= row.last for row in self._rows)
 
     def body_of(self, sequence: int) -> str | None:
         while self._next is not None and self._next[0] < sequence:
@@ -175,12 +191,19 @@ class _Archives:
     def check(self, trust: Trust, findings: _Findings) -> None:
         """Check who signed the archives' statements, once every rotation is known."""
         for row in self._rows:
-            rows = f"the archive of rows {row.first} to {row.last}"
+            if not _is_range(row):
+                findings.note("archive", "an archive does not say of which rows it is")
+                continue
+            rows, note = f"the archive of rows {row.first} to {row.last}", str(row.note)
             try:
-                statement = read_statement(row.note)
-                if not trust.vouches_for(row.note):
+                statement = read_statement(note)
+                if not trust.vouches_for(note):
                     findings.note("archive", f"{rows} was signed by no trusted key", row.first)
                 elif statement != (row.first, row.last, row.sha256):
                     findings.note("archive", f"{rows} is not what its signed statement says", row.first)
             except CheckpointError as error:
                 findings.note("archive", f"{rows} proves nothing: {error}", row.first)
+
+
+def _is_range(archive: Any) -> bool:
+    return type(archive.first) is int and type(archive.last) is int
