@@ -46,7 +46,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_simulated_study(Path(folder) / "study", seed=7)
         study = read_study(Path(folder) / "study")
-        assistant = Assistant(audit=Log(f"sqlite:///{folder}/audit.sqlite"))
+        assistant = Assistant(audit=Log(f"sqlite:///{folder}/audit.sqlite"), key_folder=Path(folder) / "keys")
         processor = AutoProcessor.from_pretrained(find_checkpoint("default"), backend="pil")
         model = AutoModelForImageTextToText.from_pretrained(find_checkpoint("default"), dtype=torch.float32)
         picture = PillowImage.fromarray(to_uint8(study.images[1]))

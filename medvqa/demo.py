@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -11,8 +12,9 @@ from PIL import Image as PillowImage
 from pydicom.data import get_testdata_file
 
 from medvqa.imaging import to_uint8
+from medvqa.records import record, report
+from medvqa.sessions import trusted_keys
 from medvqa.simulated_study import write_simulated_study
-from medvqa.study import read_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from audit import Verification
     from medvqa.assistant import Assistant
+    from medvqa.sessions import Session
     from medvqa.types import Answer, HeatmapMethod, Study
 
 _SEED = 7
@@ -60,42 +63,47 @@ class _Case:
     questions: tuple[tuple[str, HeatmapMethod], ...]
 
 
-def run_demo(assistant: Assistant, folder: Path, *, on_answer: Callable[[Shown, int], None]) -> Verification:
+def run_demo(
+    session: Session, assistant: Assistant, folder: Path, *, on_answer: Callable[[Shown, int], None]
+) -> Verification:
     """Ask about every study of the demonstration, then verify the trail and write `folder/index.html`.
 
     Args:
-        assistant: What answers.
+        session: Whose demonstration it is.
+        assistant: What answers, at the same trail.
         folder: For the simulated study, the pictures and the page.
         on_answer: Called with each answer as it comes, and the number of answers to come in all.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shown: list[Shown] = []
-    cases = [*_real_cases(), *_simulated_cases(folder)]
+    cases = [*_real_cases(assistant), *_simulated_cases(assistant, folder)]
     total = sum(len(case.questions) for case in cases)
     for case in cases:
         for question, method in case.questions:
             answer = assistant.ask(case.study, question, image_number=case.image_number, heatmap=method)
             shown.append(_draw(case, answer, folder, number=len(shown) + 1))
             on_answer(shown[-1], total)
-    verification = assistant.audit.verify()
-    _write_page(folder, shown, verification)
+    verification = session.log.verify(keys=trusted_keys(session.key_folder))
+    page = _render_page(shown, verification).encode()
+    answers = [one.answer.answer_id for one in shown]
+    record(session.log, report(session.agent, sha256=hashlib.sha256(page).hexdigest(), answers=answers))
+    (folder / "index.html").write_bytes(page)
     return verification
 
 
-def _real_cases() -> list[_Case]:
+def _real_cases(assistant: Assistant) -> list[_Case]:
     cases: list[_Case] = []
     for name, title in _REAL:
         # These files travel in pydicom's wheel; nothing is fetched.
         path = str(get_testdata_file(name, download=False))
-        cases.append(
-            _Case(title=title, truth=None, study=read_study(path), image_number=1, questions=_REAL_QUESTIONS)
-        )
+        study = assistant.open_study(path)
+        cases.append(_Case(title=title, truth=None, study=study, image_number=1, questions=_REAL_QUESTIONS))
     return cases
 
 
-def _simulated_cases(folder: Path) -> list[_Case]:
+def _simulated_cases(assistant: Assistant, folder: Path) -> list[_Case]:
     truth = write_simulated_study(folder / "simulated-study", seed=_SEED)
-    study = read_study(folder / "simulated-study")
+    study = assistant.open_study(folder / "simulated-study")
     cases: list[_Case] = []
     for one in truth:
         where = (
@@ -124,8 +132,7 @@ def _draw(case: _Case, answer: Answer, folder: Path, *, number: int) -> Shown:
     )
 
 
-def _write_page(folder: Path, shown: list[Shown], verification: Verification) -> None:
+def _render_page(shown: list[Shown], verification: Verification) -> str:
     source = files("medvqa").joinpath("templates", "demo.html").read_text(encoding="utf-8")
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(source)
-    page = template.render(shown=shown, verification=verification)
-    (folder / "index.html").write_text(page, encoding="utf-8")
+    return template.render(shown=shown, verification=verification)

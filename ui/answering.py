@@ -10,6 +10,7 @@ from medvqa import Answer, Assistant, Notice
 from medvqa.checks.verdict import MEANINGS
 from medvqa.heatmaps import HEATMAPS
 from medvqa.prompts import MAX_QUESTION_CHARACTERS
+from medvqa.sessions import Session
 from medvqa.types import NOT_FOR_DIAGNOSIS, HeatmapMethod
 from ui.desk import Desk, Shown, Submission
 from ui.messages import plain, show_notices
@@ -47,7 +48,7 @@ def answer_about(desk: Desk, shown: Shown) -> Answer | None:
     return asked.pending.result()
 
 
-def ask(desk: Desk, shown: Shown) -> None:
+def ask(session: Session, desk: Desk, shown: Shown) -> None:
     """Draw the form, and below it the last answer.
 
     Asking goes on in a thread of its own, so that a rerun of the page waits for the same answer instead of
@@ -56,7 +57,7 @@ def ask(desk: Desk, shown: Shown) -> None:
     Raises:
         MedvqaError, AuditError: As `Assistant.ask`, and what keeps the model or the trail from opening.
     """
-    assistant = open_assistant()
+    assistant = open_assistant(session)
     submitted = draw_form(shown)
     if submitted is not None and not is_waiting(desk):
         submit(desk, assistant, shown, *submitted)
@@ -70,7 +71,7 @@ def ask(desk: Desk, shown: Shown) -> None:
         st.rerun()
     with place.container():
         show_answer(desk.submission, shown, known=desk.study.warnings)
-        show_trail(desk.submission.pending.result(), assistant.audit)
+        show_trail(desk.submission.pending.result(), session)
 
 
 def is_waiting(desk: Desk) -> bool:

@@ -1,4 +1,4 @@
-"""What every session shares: the model, the trail, and the one thread that asks."""
+"""What one session holds, and what all of them share: the model, the trail, the thread that asks."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,20 +8,40 @@ from audit import Log
 from medvqa import Assistant, load_model
 from medvqa.models.checkpoints import DEFAULT_MODEL
 from medvqa.models.huggingface import HuggingFaceModel
+from medvqa.sessions import Session, begin_configured_session
 from medvqa.settings import load_settings
 
 
-def open_assistant() -> Assistant:
-    """The assistant that the settings describe.
+def open_session() -> Session:
+    """This browser session's place at the trail; its login is recorded once.
 
     Raises:
-        SettingsError, ModelError, AuditError: If settings, model or trail are of no use.
+        MedvqaError, AuditError: If settings, keys or trail are of no use.
     """
-    settings = load_settings()
-    # The trail first: a model that takes a minute to load is of no use where nothing can be recorded.
-    log = open_log(settings.audit_url)
-    model = open_model(settings.model or DEFAULT_MODEL, settings.adapter, settings.device)
-    return Assistant(model, audit=log, agent=settings.agent)
+    if "session" not in st.session_state:
+        settings = load_settings()
+        log = open_log(settings.audit_url)
+        st.session_state.session = begin_configured_session(log, settings, screens=True)
+    return st.session_state.session
+
+
+def open_assistant(session: Session) -> Assistant:
+    """The assistant of this browser session, with the model that the settings name.
+
+    Raises:
+        MedvqaError, AuditError: If settings, model or trail are of no use.
+    """
+    if "assistant" not in st.session_state:
+        settings = load_settings()
+        model = open_model(settings.model or DEFAULT_MODEL, settings.adapter, settings.device)
+        st.session_state.assistant = Assistant(
+            model,
+            audit=session.log,
+            agent=session.agent.name,
+            role=session.agent.role,
+            key_folder=session.key_folder,
+        )
+    return st.session_state.assistant
 
 
 @st.cache_resource(show_spinner="Loading the model")

@@ -2,8 +2,10 @@
 
 import streamlit as st
 
-from audit import Log, Verification
+from audit import Verification
 from medvqa import Answer
+from medvqa.records import read_trail, record
+from medvqa.sessions import Session, trusted_keys
 from ui.messages import plain
 
 MOST_PROBLEMS = 5
@@ -11,29 +13,32 @@ MOST_PROBLEMS = 5
 
 VERIFY_HELP = (
     "Recomputes every hash of the trail and names each row that was altered, deleted, moved or slipped in."
-    " Rows cut off the end are shown by checkpoints kept elsewhere:"
-    " see medvqa audit verify --checkpoint."
+    " Only a signed checkpoint that is kept elsewhere shows that no rows were cut off the end or rewritten:"
+    " see medvqa audit checkpoint. That you verify is recorded too."
 )
 
 
-def show_trail(answer: Answer, log: Log) -> None:
+def show_trail(answer: Answer, session: Session) -> None:
     """Draw where `answer` is recorded, and a button that verifies the whole trail.
 
     Raises:
-        AuditError: If the trail cannot be read.
+        RecordError: If the trail does not take it that somebody reads it.
+        AuditError: If the trail or the public keys cannot be read.
     """
     place, button = st.columns([2, 1], vertical_alignment="center")
     place.caption(f"Audit row {answer.audit_id}, answer {answer.answer_id}")
     if button.button("Verify trail", key="verify", help=VERIFY_HELP, width="stretch"):
         with st.spinner("Recomputing the trail"):
-            verification = log.verify()
+            record(session.log, read_trail(session.agent, command="verify", entity={"through": "screens"}))
+            verification = session.log.verify(keys=trusted_keys(session.key_folder))
         show_verification(verification)
 
 
 def show_verification(verification: Verification) -> None:
     """Draw what recomputing the trail found."""
     if verification.intact:
-        st.success(f"Intact: {verification.events} events. Note the head elsewhere:")
+        covered = f"{verification.covered} of them under signed checkpoints"
+        st.success(f"Intact: {verification.events} events, {covered}. Root of the tree:")
         st.code(verification.root, language=None, wrap_lines=True)
         return
     problems = verification.problems

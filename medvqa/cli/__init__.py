@@ -24,6 +24,8 @@ COMMANDS = {
     "ask": ("medvqa.cli.ask:ask", "Ask a question about a study."),
     "audit": ("medvqa.cli.audit:app", "List, show and verify what the audit trail recorded."),
     "demo": ("medvqa.cli.demo:demo", "Watch real and simulated studies become checked, recorded answers."),
+    "review": ("medvqa.cli.review:review", "Agree with a recorded answer, amend or reject it."),
+    "sign": ("medvqa.cli.review:sign", "Sign what was reviewed."),
     "train": ("medvqa.cli.train:train", "Train the small default model from nothing."),
     "ui": ("medvqa.cli.ui:ui", "Open the screens in a browser."),
 }

@@ -1,8 +1,11 @@
 """`medvqa ask`: one question about one study."""
 
+import hashlib
+import io
 import json
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, cast
 
 import numpy as np
@@ -12,14 +15,17 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from medvqa.assistant import Assistant
+from audit import Log
+from medvqa import records
+from medvqa.assistant import open_study
 from medvqa.checks.verdict import MEANINGS
-from medvqa.cli.opening import open_assistant
+from medvqa.cli.opening import open_assistant, quieten_libraries
 from medvqa.heatmaps import HEATMAPS
 from medvqa.imaging import CT_WINDOWS
+from medvqa.review import find_answer
+from medvqa.sessions import Session, begin_configured_session
 from medvqa.settings import load_settings
-from medvqa.study import read_study
-from medvqa.types import NOT_FOR_DIAGNOSIS, Answer, HeatmapMethod, WindowName
+from medvqa.types import NOT_FOR_DIAGNOSIS, Answer, Heatmap, HeatmapMethod, WindowName
 
 
 def ask(
@@ -50,27 +56,33 @@ def ask(
 
     Example: medvqa ask scan.dcm "Is there a tumor?" --heatmap attention --out answers
 
-    Nothing is shown that could not be recorded. See what was recorded with `medvqa audit show ROW`.
+    Nothing is shown that could not be recorded. See what was recorded with `medvqa audit show ANSWER_ID`.
     """
     _require_choice("--heatmap", heatmap, tuple(HEATMAPS))
     _require_choice("--window", window, ("file", *CT_WINDOWS))
     console = Console(stderr=True)
     with console.status("Loading the model and reading the study") as status:
         settings = load_settings(audit_url=audit, model=model, adapter=adapter)
-        opened = read_study(study, window=cast("WindowName | None", window), study_instance_uid=study_uid)
-        assistant: Assistant = open_assistant(settings)
+        quieten_libraries()
+        # The trail first: a model that takes a minute to load is of no use where nothing can be recorded.
+        session = begin_configured_session(Log(settings.audit_url), settings)
+        shown_in = cast("WindowName | None", window)
+        opened = open_study(session, study, window=shown_in, study_instance_uid=study_uid)
+        assistant = open_assistant(settings, session)
         status.update("Answering" if heatmap is None else "Answering and explaining")
         method = cast("HeatmapMethod | None", heatmap)
         answer = assistant.ask(opened, question, image_number=image, heatmap=method)
-    described = describe(answer, out=out)
+    described = describe(answer)
+    if out is not None:
+        write_files(answer, described, out, session=session)
     if as_json:
         typer.echo(json.dumps(described, indent=2))
     else:
         show(answer, described, console=Console())
 
 
-def describe(answer: Answer, *, out: Path | None) -> dict[str, Any]:
-    """The answer as `--json` prints it; with `out`, its files are written there first."""
+def describe(answer: Answer) -> dict[str, Any]:
+    """The answer as `--json` prints it."""
     described: dict[str, Any] = {
         "answer_id": answer.answer_id,
         "audit_id": answer.audit_id,
@@ -95,8 +107,6 @@ def describe(answer: Answer, *, out: Path | None) -> dict[str, Any]:
             "overlay": None,
             "values": None,
         }
-    if out is not None:
-        _write(answer, described, out)
     return described
 
 
@@ -112,7 +122,8 @@ def show(answer: Answer, described: dict[str, Any], *, console: Console) -> None
     if answer.heatmap is not None:
         place = described["heatmap"]["overlay"] or "not written: give --out"
         table.add_row("heatmap", escape(f"{answer.heatmap.method}: {place}"))
-    table.add_row("audit", f"row {answer.audit_id}: medvqa audit show {answer.audit_id}")
+    table.add_row("audit", f"row {answer.audit_id}: medvqa audit show {answer.answer_id}")
+    table.add_row("review", f"medvqa review {answer.answer_id} --verdict agree")
     table.add_row("time", f"{answer.seconds:.1f} s, {escape(answer.model.name)}")
     for notice in answer.warnings:
         table.add_row(f"[yellow]{notice.code}[/]", escape(notice.message))
@@ -121,20 +132,38 @@ def show(answer: Answer, described: dict[str, Any], *, console: Console) -> None
     console.print(f"[dim]{NOT_FOR_DIAGNOSIS}[/]")
 
 
-def _write(answer: Answer, described: dict[str, Any], out: Path) -> None:
-    """Files are named after the answer, never after anything in the study."""
+def write_files(answer: Answer, described: dict[str, Any], out: Path, *, session: Session) -> None:
+    """Write the answer, and its heatmap, to a folder once that is recorded; `described` then names the files.
+
+    Files are named after the answer, never after anything in the study.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
+        contents: dict[str, bytes] = {}
         if answer.heatmap is not None:
+            contents = _draw(answer.heatmap)
             overlay, values = out / f"{answer.answer_id}.png", out / f"{answer.answer_id}.npy"
-            answer.heatmap.save(overlay)
-            np.save(values, answer.heatmap.values)
             described["heatmap"] |= {"overlay": str(overlay), "values": str(values)}
-        (out / f"{answer.answer_id}.json").write_text(json.dumps(described, indent=2) + "\n")
+        contents[".json"] = (json.dumps(described, indent=2) + "\n").encode()
+        digests = {ending: hashlib.sha256(content).hexdigest() for ending, content in contents.items()}
+        answered = find_answer(session.log, answer.answer_id)
+        records.record(session.log, records.export(session.agent, answered, files=digests))
+        for ending, content in contents.items():
+            (out / f"{answer.answer_id}{ending}").write_bytes(content)
     except OSError as error:
         raise typer.BadParameter(
             f"{out} cannot be written to: {error.strerror}", param_hint="--out"
         ) from error
+
+
+def _draw(heatmap: Heatmap) -> dict[str, bytes]:
+    """The map over its image as PNG, and its values as NPY."""
+    values = io.BytesIO()
+    np.save(values, heatmap.values)
+    with TemporaryDirectory(prefix="medvqa-") as folder:
+        overlay = Path(folder) / "overlay.png"
+        heatmap.save(overlay)
+        return {".png": overlay.read_bytes(), ".npy": values.getvalue()}
 
 
 def _require_choice(option: str, value: str | None, choices: tuple[str, ...]) -> None:

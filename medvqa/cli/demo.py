@@ -9,8 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from medvqa.cli.opening import open_assistant
+from audit import Log
+from medvqa.cli.opening import open_assistant, quieten_libraries
 from medvqa.demo import Shown, run_demo
+from medvqa.sessions import begin_configured_session
 from medvqa.settings import load_settings
 from medvqa.types import NOT_FOR_DIAGNOSIS, Answer
 
@@ -28,22 +30,26 @@ def demo(
     """
     console = Console()
     trail = out / "audit.sqlite"
-    settings = load_settings(audit_url=str(trail))
+    settings = replace(load_settings(audit_url=str(trail)), model=None, adapter=None)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         bar = bars.add_task("Loading the model", total=None)
-        assistant = open_assistant(replace(settings, model=None, adapter=None))
+        quieten_libraries()
+        session = begin_configured_session(Log(settings.audit_url), settings)
+        assistant = open_assistant(settings, session)
 
         titles: list[str] = []
+        answer_ids: list[str] = []
 
         def tell(shown: Shown, total: int) -> None:
+            answer_ids.append(shown.answer.answer_id)
             bars.update(bar, advance=1, total=total, description="Asking")
             if shown.title not in titles:
                 titles.append(shown.title)
                 console.print(_heading(shown), highlight=False)
             console.print(_line(shown.answer), highlight=False)
 
-        verification = run_demo(assistant, out, on_answer=tell)
+        verification = run_demo(session, assistant, out, on_answer=tell)
     console.print(
         f"\nAudit trail: {verification.events} rows, "
         + ("intact" if verification.intact else "[bold red]NOT INTACT[/]")
@@ -54,7 +60,8 @@ def demo(
     console.print(f"\nLook at {page} in a browser, then try:", markup=False, highlight=False)
     study = out / "simulated-study"
     for command in (
-        f"medvqa audit show 1 --audit {trail}",
+        f"medvqa audit show {answer_ids[0]} --audit {trail}",
+        f"medvqa review {answer_ids[0]} --verdict agree --audit {trail}",
         f"medvqa ask {study} 'Where is the nodule?' --image 2 --heatmap attention --out {out}",
         "medvqa ui",
     ):
