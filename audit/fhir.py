@@ -10,6 +10,7 @@ References: HL7 FHIR R4 and R5, AuditEvent, Provenance, Bundle; DICOM PS3.15 A.5
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, TypeAlias
 from uuid import UUID, uuid5
 
@@ -23,6 +24,7 @@ Resource: TypeAlias = dict[str, Any]
 _NAMESPACE = UUID("db4ffe88-e17f-46a9-97b3-869a743cde29")
 
 
+@cache
 def system(name: str) -> str:
     """URI of a system of codes or identifiers of the trail's own, such as `action` or `patient`."""
     return f"urn:uuid:{uuid5(_NAMESPACE, name)}"
@@ -66,8 +68,8 @@ class Meaning:
     """DICOM Event Type Code, of CID 401 or 403, where the message has one that fits."""
     action: Literal["C", "R", "U", "D", "E"] = "E"
     """Create, read, update, delete or execute: as PS3.15 A.5.3 fixes it for the message."""
-    subject: str = "4"
-    """What the event's subject was in it: DICOM Participant Object Type Code Role."""
+    subject: str | None = "4"
+    """What the event's subject was in it: DICOM Participant Object Type Code Role; None where none fits."""
     participant: str | None = None
     """Which part the agent had in making or signing the subject (FHIR provenance-participant-type); None
     where the action made and signed nothing."""
@@ -78,7 +80,7 @@ class Meaning:
 _ACTIVITY = Meaning(event="110100")
 
 MEANINGS: dict[str, Meaning] = {
-    Action.LOGIN: Meaning(event="110114", kind="110122", subject="11"),
+    Action.LOGIN: Meaning(event="110114", kind="110122", subject=None),
     Action.CHANGE_ROLE: Meaning(event="110113", kind="110137", subject="11"),
     Action.CONFIGURE: Meaning(event="110113", kind="110131", subject="5"),
     Action.LOAD_MODEL: _ACTIVITY,
@@ -185,11 +187,15 @@ def resources(event: Event, *, version: Version) -> tuple[Resource, ...]:
 def bundle(events: Iterable[Event], *, version: Version) -> Resource:
     """Events as one collection Bundle, in memory; for many, write them line by line with `audit.export`."""
     entries = [
-        {"fullUrl": system(f"{resource['resourceType']}/{resource['id']}"), "resource": resource}
+        {"fullUrl": _full_url(resource), "resource": resource}
         for event in events
         for resource in resources(event, version=version)
     ]
     return {"resourceType": "Bundle", "type": "collection", **({"entry": entries} if entries else {})}
+
+
+def _full_url(resource: Resource) -> str:
+    return "urn:uuid:" + str(uuid5(_NAMESPACE, f"{resource['resourceType']}/{resource['id']}"))
 
 
 def _dcm(code: str) -> Resource:
@@ -265,7 +271,7 @@ def _subject(event: Event, meaning: Meaning, version: Version, *, archived: bool
     details |= {"archived": "true"} if archived else {}
     entity: Resource = {
         "what": _logical("subject", event.subject),
-        **_role(meaning.subject, version),
+        **(_role(meaning.subject, version) if meaning.subject else {}),
         "detail": [_detail(name, value, version) for name, value in details.items()],
     }
     if version == "R4" and meaning.event == "110101":

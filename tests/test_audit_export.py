@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import textwrap
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,6 +120,24 @@ def test_csv_brings_every_text_back_and_computes_none(
     assert (row["recorded"], row["confidence"]) == (event.recorded.isoformat(), "0.5")
 
 
+def test_the_documentation_shows_how_to_check_a_leaf(
+    log: audit.Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documentation = (Path(audit.__file__).parents[1] / "docs" / "audit.md").read_text(encoding="utf-8")
+    snippet = documentation.partition("```python\n")[2].partition("```")[0]
+    monkeypatch.chdir(tmp_path)
+    for number in range(2):
+        note(log, subject=f"answer-{number}")
+    archive(log, 1)
+    text, _ = exported(log, "ndjson")
+    events = Path("events.ndjson")
+    events.write_text(text, encoding="utf-8", newline="")
+    exec(textwrap.dedent(snippet), {})
+    events.write_text(text.replace("answer-1", "answer-2"), encoding="utf-8", newline="")
+    with pytest.raises(AssertionError):
+        exec(textwrap.dedent(snippet), {})
+
+
 def test_csv_is_of_rfc_4180(log: audit.Log) -> None:
     note(log, subject='say "no", twice')
     text, _ = exported(log, "csv")
@@ -137,6 +156,8 @@ def test_fhir_is_a_resource_a_line(log: audit.Log, form: Form) -> None:
     )
     found = lines(log, form)
     assert [line["resourceType"] for line in found] == ["AuditEvent", "Provenance", "AuditEvent"]
+    # Documented as what a file is split by.
+    assert exported(log, form)[0].count('\n{"resourceType":"Provenance"') == 1
     assert [line["id"] for line in found[:2]] == [event.hash] * 2
     for line in found:
         models[line["resourceType"]].model_validate_json(json.dumps(line))

@@ -1,6 +1,7 @@
 """Events as FHIR: valid R4 and R5 for every action and any text, coded as DICOM does, tied to the tree."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from fhir.resources.provenance import Provenance as ProvenanceR5
 from fhir.resources.R4B.auditevent import AuditEvent as AuditEventR4
 from fhir.resources.R4B.bundle import Bundle as BundleR4
 from fhir.resources.R4B.provenance import Provenance as ProvenanceR4
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydicom.sr._concepts_dict import concepts
 
@@ -96,6 +97,17 @@ def test_every_action_has_a_meaning() -> None:
     assert fhir.MEANINGS.keys() == set(Action)
 
 
+def test_the_tables_in_the_documentation_are_those_of_the_code() -> None:
+    text = (Path(audit.__file__).parents[1] / "docs" / "audit.md").read_text(encoding="utf-8")
+    for action, meaning in fhir.MEANINGS.items():
+        codes = f"{meaning.event} {fhir.DCM[meaning.event]}"
+        kind = f"{meaning.kind} {fhir.DCM[meaning.kind]}" if meaning.kind else ""
+        made = f"{meaning.participant}{', CREATE' if meaning.created else ''}" if meaning.participant else ""
+        assert f"| `{action}` | {codes} | {kind} | {meaning.action} | {made} |" in text
+    for name in ("action", "detail", "agent", "source", "subject", "study", "patient", "model"):
+        assert f"| `{name}` | `{fhir.system(name)}` |" in text
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("action", Action)
 def test_every_action_is_valid(action: Action, version: fhir.Version) -> None:
@@ -104,8 +116,12 @@ def test_every_action_is_valid(action: Action, version: fhir.Version) -> None:
 
 
 @given(EVENTS, st.sampled_from(VERSIONS), st.booleans())
+@example(event_of(action=" a  b "), "R4", False)
+@example(event_of(action=" "), "R5", False)
 def test_any_event_is_valid(event: Event, version: fhir.Version, archived: bool) -> None:
-    require_valid(fhir.audit_event(event, version=version, archived=archived), version)
+    resource = fhir.audit_event(event, version=version, archived=archived)
+    require_valid(resource, version)
+    assert all(re.fullmatch(r"\S+( \S+)*", coding["code"]) for coding in codings(resource))
     if made := fhir.provenance(event, version=version):
         require_valid(made, version)
 
