@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from medvqa.models.huggingface import HuggingFaceModel
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _folder_for_application_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep trails and keys of this user out of the tests; processes that a test starts inherit it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("application data")))
+        yield
+
+
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fail on any attempt to connect: pydicom would download test files that it lacks."""
