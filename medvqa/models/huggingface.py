@@ -35,7 +35,7 @@ from medvqa.types import ModelIdentity, Token
 if TYPE_CHECKING:
     from medvqa.types import Image
 
-_LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "numpy", "pillow", "monai", "pydicom")
+_LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "numpy", "pillow", "monai", "pydicom", "captum")
 _UNLOADABLE = (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, SafetensorError)
 
 
@@ -234,6 +234,8 @@ def load_model(
             "dtype": str(model.dtype).removeprefix("torch."),
             "device": place.type,
             "threads": torch.get_num_threads(),
+            "attention": model.config._attn_implementation,
+            "hardware": _hardware(place),
         },
         libraries={"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
     )
@@ -245,6 +247,13 @@ def _usable_device(name: str) -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # builds without CUDA assert
         raise ModelError(f"device {name!r} cannot be used: {_first_line(error)}; choose cpu") from error
+
+
+def _hardware(place: torch.device) -> str:
+    """What decides how floats are summed: the GPU, or the processor's instruction set as PyTorch uses it."""
+    if place.type == "cuda":
+        return torch.cuda.get_device_name(place)
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _read_checkpoint(folder: Path, *, dtype: Any) -> tuple[Any, Any]:
