@@ -85,6 +85,13 @@ def export(log: Log, out: TextIO, *, form: Form, matching: Filter = EVERYTHING) 
     return Exported(events=events, archived=archived, first=first, last=last, sha256=digest.hexdigest())
 
 
+def guarded(cell: Any) -> Any:
+    """A cell of a CSV that no spreadsheet computes; see `export` for the rule, and for the way back."""
+    if isinstance(cell, str) and cell.startswith(("'", *_FORMULA_STARTS)):
+        return "'" + cell
+    return cell
+
+
 def _rendered(row: Row, render: Callable[[Row, Event], str]) -> str:
     try:
         event = read_row(row) if row.body is not None else _event_of_columns(row)
@@ -114,7 +121,7 @@ def _csv(row: Row, event: Event) -> str:
     cells = {name: getattr(event, name) for name in COLUMNS if name not in ("archived", "entity")}
     cells |= {"archived": "yes" if archived else "no", "recorded": event.recorded.isoformat()}
     cells["entity"] = None if archived else canonical_json(event.entity).decode()
-    return _csv_line([_guarded(cells[name]) for name in COLUMNS])
+    return _csv_line([guarded(cells[name]) for name in COLUMNS])
 
 
 def _fhir(version: Version) -> Callable[[Row, Event], str]:
@@ -135,12 +142,6 @@ _FORMS: dict[Form, Callable[[Row, Event], str]] = {
     "fhir-r4": _fhir("R4"),
     "fhir-r5": _fhir("R5"),
 }
-
-
-def _guarded(cell: Any) -> Any:
-    if isinstance(cell, str) and cell.startswith(("'", *_FORMULA_STARTS)):
-        return "'" + cell
-    return cell
 
 
 def _csv_line(cells: Any) -> str:
