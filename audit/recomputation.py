@@ -178,22 +178,23 @@ def repeats_body(found: tuple[Any, ...]) -> bool:
     if confidence is not None:
         head, quotes = f'{head}"confidence":{confidence!r},', quotes + 2
     if role is not None:
-        tail, quotes = f'"role":"{role}",{tail}', quotes + 4
+        tail, quotes = f'"role":"{role}",{tail}', quotes + 4 * (type(role) is str)
     tail = f'"recorded":"{recorded}",{tail}'
     if patient is not None:
-        tail, quotes = f'"patient":"{patient}",{tail}', quotes + 4
+        tail, quotes = f'"patient":"{patient}",{tail}', quotes + 4 * (type(patient) is str)
     tail = f'"outcome":"{outcome}",{tail}'
     if model is not None:
-        tail, quotes = f'"model":"{model}",{tail}', quotes + 4
+        tail, quotes = f'"model":"{model}",{tail}', quotes + 4 * (type(model) is str)
     if study is not None:
-        tail, quotes = f'{tail}"study":"{study}",', quotes + 4
+        tail, quotes = f'{tail}"study":"{study}",', quotes + 4 * (type(study) is str)
     tail = f'}},{tail}"subject":"{subject}"'
     if verdict is not None:
-        tail, quotes = f'{tail},"verdict":"{verdict}"', quotes + 4
+        tail, quotes = f'{tail},"verdict":"{verdict}"', quotes + 4 * (type(verdict) is str)
     columns = f'{head}"entity":{{{tail}}}'
-    # A quote or a backslash in a column could pass for JSON's own.
+    # Formatting forgets types: 7 would pass for the text 7. A quote or a backslash could pass for JSON's own.
     return (
-        type(body) is str
+        type(recorded) is type(agent) is type(action) is type(subject) is str
+        and type(outcome) is type(source) is type(body) is str
         and columns.count('"') == quotes
         and "\\" not in columns
         and body.startswith(f'{head}"entity":{{')
