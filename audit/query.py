@@ -1,5 +1,6 @@
 """What to look for in a trail: a frozen filter, and the SQL it stands for."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,14 +11,18 @@ import sqlalchemy as sa
 from audit.rows import write_time
 from audit.schema import EVENT
 
-_EQUAL = ("agent", "action", "subject", "outcome", "patient", "study", "model", "verdict")
+_EQUAL = ("agent", "action", "subject", "outcome", "patient", "study", "verdict")
+_DIGEST = 64
+_AFTER_DIGITS = "~"
+"""Sorts after every digit and letter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
     """Which events: those for which everything given holds.
 
-    All but `text` are found by an index; `text` reads what the rest leaves over.
+    An index finds what is equal, and what lies between two times or confidences. For one bound alone, rows are
+    read in order until enough are found; `text` reads all that the rest leaves over.
     """
 
     sequence: int | None = None
@@ -28,7 +33,7 @@ class Filter:
     patient: str | None = None
     study: str | None = None
     model: str | None = None
-    """The digest, or its beginning, from 8 digits."""
+    """The digest, or its beginning: at least 8 digits, to mean one."""
     verdict: str | None = None
     since: datetime | None = None
     """From this time on; without a time zone, UTC."""
@@ -39,7 +44,7 @@ class Filter:
     disputed: bool | None = None
     """Whether a review of the same subject did not agree."""
     text: str | None = None
-    """Occurs somewhere in the body, whatever the case of ASCII letters."""
+    """Occurs somewhere in the body, whatever the case of ASCII letters; archived bodies are not searched."""
 
     def applied_to(self, query: sa.Select[Any]) -> sa.Select[Any]:
         """The query with this filter's conditions."""
@@ -51,6 +56,11 @@ class Filter:
         for name in _EQUAL:
             if (value := getattr(self, name)) is not None:
                 yield EVENT.c[name] == value
+        if self.outcome not in (None, "success"):
+            # As the index `event_by_outcome` says it.
+            yield EVENT.c.outcome != sa.literal_column("'success'")
+        if self.model is not None:
+            yield from _starting_with(EVENT.c.model, self.model)
         if self.since is not None:
             yield EVENT.c.recorded >= _written(self.since)
         if self.until is not None:
@@ -62,11 +72,19 @@ class Filter:
         if self.disputed is not None:
             yield _disputed() if self.disputed else ~_disputed()
         if self.text is not None:
-            yield EVENT.c.body.ilike(f"%{_escaped(self.text)}%", escape="\\")
+            yield EVENT.c.body.ilike(f"%{_escaped(_as_json(self.text))}%", escape="\\")
 
 
 EVERYTHING = Filter()
 """Every event."""
+
+
+def _starting_with(column: sa.Column[str], digest: str) -> Iterator[sa.ColumnElement[bool]]:
+    if len(digest) >= _DIGEST:
+        yield column == digest
+        return
+    yield column >= digest
+    yield column < digest + _AFTER_DIGITS
 
 
 def _disputed() -> sa.ColumnElement[bool]:
@@ -79,6 +97,11 @@ def _disputed() -> sa.ColumnElement[bool]:
 
 def _written(moment: datetime) -> str:
     return write_time(moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC))
+
+
+def _as_json(text: str) -> str:
+    """The text as it stands within a body."""
+    return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def _escaped(text: str) -> str:

@@ -58,6 +58,8 @@ ARCHIVE = sa.Table(
 SEARCHED = ("agent", "action", "subject", "patient", "study", "model", "verdict", "confidence")
 """Columns that have an index of their own, beside `recorded`: with the sequence, so that it sorts as well."""
 
+_UNSUCCESSFUL = sa.text("outcome <> 'success'")
+
 INDEXES = (
     sa.Index("event_by_recorded", EVENT.c.recorded),
     *(
@@ -69,6 +71,14 @@ INDEXES = (
             postgresql_where=EVENT.c[name].is_not(None) if EVENT.c[name].nullable else None,
         )
         for name in SEARCHED
+    ),
+    # Nearly every event is a success: the others are few, and cost an append nothing.
+    sa.Index(
+        "event_by_outcome",
+        EVENT.c.outcome,
+        EVENT.c.sequence,
+        sqlite_where=_UNSUCCESSFUL,
+        postgresql_where=_UNSUCCESSFUL,
     ),
 )
 

@@ -66,6 +66,14 @@ def _create_tables() -> sa.Table:
         op.create_index(
             f"event_by_{name}", "event", [name, "sequence"], sqlite_where=present, postgresql_where=present
         )
+    unsuccessful = sa.text("outcome <> 'success'")
+    op.create_index(
+        "event_by_outcome",
+        "event",
+        ["outcome", "sequence"],
+        sqlite_where=unsuccessful,
+        postgresql_where=unsuccessful,
+    )
     op.create_table(
         "checkpoint",
         sa.Column("number", _NUMBER, primary_key=True, autoincrement=False),
