@@ -225,7 +225,7 @@ def _agent(event: Event) -> Resource:
 
 
 def _study(study: str) -> Resource:
-    if re.fullmatch(r"[0-9.]{1,64}", study):
+    if re.fullmatch(r"(?=.{1,64}$)[0-2](\.(0|[1-9][0-9]*))+", study):
         return {
             "type": "ImagingStudy",
             "identifier": {"system": "urn:dicom:uid", "value": f"urn:oid:{study}"},

@@ -173,6 +173,13 @@ def test_r4_says_who_what_and_how_it_ended() -> None:
     }
 
 
+@pytest.mark.parametrize("study", ["study-7", "1..2", "1.02", "1." * 32 + "1"])
+def test_a_study_that_is_no_uid_is_not_called_one(study: str) -> None:
+    resource = fhir.audit_event(event_of(study=study), version="R4")
+    identifier = resource["entity"][1]["what"]["identifier"]
+    assert identifier == {"system": fhir.system("study"), "value": study}
+
+
 def test_r5_says_who_what_and_how_it_ended() -> None:
     resource = fhir.audit_event(event_of(outcome="failed", action="configure"), version="R5")
     assert resource["category"][0]["coding"][0]["code"] == "110113"
