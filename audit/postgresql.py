@@ -11,8 +11,6 @@ TURN = "SELECT pg_advisory_xact_lock(30791725193978161)"
 """Waits for the advisory lock that a writer holds; every trail of one database shares it."""
 
 _REASONS = {
-    "28": "the user may not log in; check user and password",
-    "3D": "the database does not exist; create it with createdb",
     "42501": "this user lacks the right; grant INSERT and SELECT on its tables",
     "25006": "it is read-only; connect to the primary server, as a user who may write",
     "53100": "the disk is full; make room and try again",
@@ -28,8 +26,14 @@ def prepare_url(url: sa.URL, *, create: bool) -> sa.URL:  # noqa: ARG001 - the s
 
 
 def connect_args(busy_timeout_s: float) -> dict[str, Any]:
-    """What the driver is opened with: every commit waits for the disk, whatever the server's default."""
-    options = f"-c synchronous_commit=on -c lock_timeout={max(1, round(busy_timeout_s * 1000))}"
+    """What the driver is opened with, whatever the server's defaults.
+
+    Every commit waits for the disk, and whoever waited for a turn sees the row of the one before.
+    """
+    options = (
+        "-c synchronous_commit=on -c default_transaction_isolation=read\\ committed "
+        f"-c lock_timeout={max(1, round(busy_timeout_s * 1000))}"
+    )
     return {"options": options, "connect_timeout": 10, "application_name": "medvqa-audit"}
 
 
@@ -88,9 +92,15 @@ def reason(failure: BaseException) -> str:
     for prefix, sentence in _REASONS.items():
         if code.startswith(prefix):
             return sentence
-    if not code:
-        return "the server does not answer; check that it runs, and the URL"
-    return str(failure).partition("\n")[0]
+    if code:
+        return str(failure).partition("\n")[0]
+    # What prevents a connection comes without a code.
+    _, refused, words = str(failure).partition("FATAL:")
+    if refused:
+        return (
+            f"the server refuses the connection ({words.strip()}); check the URL, and the rights of its user"
+        )
+    return "the server does not answer; check that it runs, and the URL"
 
 
 def _code(failure: BaseException) -> str:
