@@ -133,14 +133,18 @@ def write_private(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise KeyFileError(f"there is a key at {path} already; rotate it, or name another file") from error
+    except OSError as error:
+        raise KeyFileError(f"the key file {path} cannot be written: {error.strerror}") from error
+    try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         sync_folder(path.parent)
-    except FileExistsError as error:
-        raise KeyFileError(f"there is a key at {path} already; rotate it, or name another file") from error
     except OSError as error:
+        path.unlink()
         raise KeyFileError(f"the key file {path} cannot be written: {error.strerror}") from error
 
 
