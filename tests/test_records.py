@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pydicom.data
 import pytest
 
-from audit import Event, Log
+from audit import Event, Filter, Log
 from medvqa.assistant import Assistant
+from medvqa.digests import digest_model
 from medvqa.models.huggingface import HuggingFaceModel
 from medvqa.records import heatmap_sha256
 from medvqa.study import read_study
@@ -28,10 +29,10 @@ def recorded(
     default_model: HuggingFaceModel, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Answer, Event]]:
     with Log(f"sqlite:///{tmp_path_factory.mktemp('trail') / 'audit.sqlite'}") as log:
-        assistant = Assistant(default_model, audit=log, agent="dr-17")
+        assistant = Assistant(default_model, audit=log, agent="dr-17", role="radiologist")
         answer = assistant.ask(read_study(MR), QUESTION, heatmap="integrated_gradients")
         assert log.verify().intact
-        (event,) = log.read()
+        (event,) = log.read(Filter(action="answer"))
         yield answer, event
 
 
@@ -45,6 +46,34 @@ def test_the_row_belongs_to_the_answer(recorded: tuple[Answer, Event]) -> None:
     assert (event.agent, event.action, event.subject) == ("dr-17", "answer", answer.answer_id)
     assert event.sequence == answer.audit_id
     assert event.recorded == answer.created
+    assert event.role == "radiologist"
+
+
+def test_the_row_is_found_by_study_model_verdict_and_confidence(recorded: tuple[Answer, Event]) -> None:
+    answer, event = recorded
+    assert event.study == answer.image.study_instance_uid
+    assert (event.verdict, event.confidence) == (answer.checks.verdict, answer.checks.confidence)
+    lines = (
+        f"weights {answer.model.weights_sha256}\nadapter none\ntokenizer {answer.model.tokenizer_sha256}\n"
+    )
+    assert event.model == hashlib.sha256(lines.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["weights_sha256", "tokenizer_sha256", "adapter_sha256"])
+def test_another_file_is_another_model(default_model: HuggingFaceModel, name: str) -> None:
+    other = replace(default_model.identity, **{name: "0" * 64})
+    assert digest_model(other) != digest_model(default_model.identity)
+
+
+def test_the_row_pins_the_exact_prompt(
+    recorded: tuple[Answer, Event], default_model: HuggingFaceModel
+) -> None:
+    _, event = recorded
+    inputs = default_model.inputs(read_study(MR).images[0], QUESTION)
+    ids = inputs["input_ids"][0].tolist()
+    by_hand = hashlib.sha256(" ".join(str(one) for one in ids).encode()).hexdigest()
+    assert event.entity["prompt"] == {"tokens": len(ids), "token_sha256": by_hand}
+    assert event.entity["batch_size"] == 1
 
 
 def test_the_row_holds_question_answer_checks_and_model(recorded: tuple[Answer, Event]) -> None:
@@ -59,7 +88,7 @@ def test_the_row_holds_question_answer_checks_and_model(recorded: tuple[Answer, 
     assert event.entity["warnings"] == [notice.code for notice in answer.warnings]
     assert set(event.entity) == {
         *("question", "image", "modality", "applied", "model"),
-        *("answer", "tokens", "token_ids", "checks", "heatmap", "warnings"),
+        *("prompt", "batch_size", "answer", "tokens", "token_ids", "checks", "heatmap", "warnings"),
     }
 
 

@@ -18,8 +18,10 @@ from streamlit.testing.v1 import AppTest
 
 import audit
 import ui
+from audit.keys import create_key
 from medvqa import Answer
 from medvqa.checks.verdict import MEANINGS
+from medvqa.sessions import SIGNING_KEY_FILE
 from medvqa.types import NOT_FOR_DIAGNOSIS
 from ui.desk import Desk
 from ui.messages import plain
@@ -38,6 +40,7 @@ def trail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MEDVQA_MODEL", raising=False)
     path = tmp_path / "trail.sqlite"
     monkeypatch.setenv("MEDVQA_AUDIT_URL", str(path))
+    monkeypatch.setenv("MEDVQA_KEY_FOLDER", str(tmp_path / "keys"))
     return path
 
 
@@ -66,9 +69,14 @@ def press(page: AppTest, label: str) -> AppTest:
     return button.click().run()
 
 
-def events(path: Path) -> list[audit.Event]:
-    with audit.Log(f"sqlite:///{path}") as log:
-        return list(log.read())
+def events(path: Path, action: str = "answer") -> list[audit.Event]:
+    with audit.Log(f"sqlite:///{path}", create=False) as log:
+        return list(log.read(audit.Filter(action=action)))
+
+
+def actions(path: Path) -> list[str]:
+    with audit.Log(f"sqlite:///{path}", create=False) as log:
+        return [event.action for event in log.read()]
 
 
 def picture(page: AppTest) -> Any:
@@ -124,7 +132,7 @@ def test_an_answer_is_shown_with_its_worth_and_recorded_once(page: AppTest, trai
     checks: Any = event.entity["checks"]
     said = words(page)
     assert f"**{checks['verdict']}**: {MEANINGS[checks['verdict']]}" in said
-    assert f"Audit row 1, answer {event.subject}" in said
+    assert f"Audit row {event.sequence}, answer {event.subject}" in said
     assert said.count(NOT_FOR_DIAGNOSIS) == 2
     shown = {metric.label: metric.value for metric in page.metric}
     assert shown["Confidence, uncalibrated"] == f"{checks['confidence']:.2f}"
@@ -185,10 +193,11 @@ def test_a_blank_image_is_refused_in_one_sentence_and_on_record(
     assert len(page.error) == 1
     assert "looks the same, so there is nothing to ask about" in words(page)
     assert NOT_FOR_DIAGNOSIS in words(page)
-    assert [event.action for event in events(trail)] == ["refuse"]
+    recorded = ["login", "configure", "open_study", "load_model", "ask", "refuse"]
+    assert actions(trail) == recorded
     page.run()
     assert len(page.error) == 1
-    assert len(events(trail)) == 1
+    assert actions(trail) == recorded
 
 
 def test_an_empty_question_is_one_sentence_and_not_recorded(page: AppTest, trail: Path) -> None:
@@ -267,19 +276,30 @@ def test_uploads_are_read_under_neutral_names(page: AppTest) -> None:
 
 
 def test_the_trail_is_verified_on_the_page(
-    page: AppTest, trail: Path, monkeypatch: pytest.MonkeyPatch
+    page: AppTest, trail: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_study(page, sample(MR))
     ask(page)
     press(page, "Verify trail")
-    assert [success.value for success in page.success] == ["Intact: 1 events. Note the head elsewhere:"]
-    assert page.code[0].value == events(trail)[0].hash
+    said = "Intact: 7 events, 0 of them under signed checkpoints. Root of the tree:"
+    assert [success.value for success in page.success] == [said]
+    assert actions(trail) == [
+        *("login", "configure", "open_study", "load_model", "ask", "answer", "read_trail")
+    ]
+    with audit.Log(f"sqlite:///{trail}") as log:
+        assert page.code[0].value == log.verify().root
+        log.sign([create_key(tmp_path / "keys" / SIGNING_KEY_FILE, name="example.org/audit")])
+    press(page, "Verify trail")
+    (success,) = page.success
+    assert "8 events, 7 of them under signed checkpoints" in success.value
     problems = tuple(
         audit.Problem(kind="altered", sequence=row, field="body", message=f"row {row} has *another* body")
         for row in range(1, 9)
     )
-    broken = audit.Verification(intact=False, events=8, head="0" * 64, problems=problems)
-    monkeypatch.setattr(audit.Log, "verify", lambda _: broken)
+    broken = audit.Verification(
+        intact=False, events=8, root="0" * 64, covered=0, checkpoints=0, archived=0, problems=problems
+    )
+    monkeypatch.setattr(audit.Log, "verify", lambda _, **__: broken)
     press(page, "Verify trail")
     (error,) = page.error
     assert error.value.count("\\*another\\*") == MOST_PROBLEMS
@@ -295,6 +315,27 @@ def test_a_model_that_is_not_there_is_one_sentence_beside_the_image(
     (error,) = page.error
     assert "is neither a folder nor a model in the local cache" in error.value
     assert picture(page)
+
+
+def test_each_session_is_a_login_and_opening_a_study_is_recorded(page: AppTest, trail: Path) -> None:
+    assert actions(trail) == ["login", "configure"]
+    page.run()
+    open_study(page, sample(MR))
+    AppTest.from_file(PAGE, default_timeout=200).run()
+    assert actions(trail) == ["login", "configure", "open_study", "load_model", "login"]
+    one, other = events(trail, "login")
+    assert one.subject != other.subject
+    (opened,) = events(trail, "open_study")
+    assert opened.study == str(pydicom.dcmread(sample(MR)).StudyInstanceUID)
+
+
+def test_nothing_opens_where_it_cannot_be_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDVQA_AUDIT_URL", str(tmp_path))
+    page = AppTest.from_file(PAGE, default_timeout=200).run()
+    assert not page.exception
+    (error,) = page.error
+    assert "audit trail" in error.value
+    assert not page.text_input
 
 
 def test_markdown_in_data_stays_text() -> None:

@@ -197,7 +197,7 @@ def _take_text(dataset: Dataset, tag: int) -> str:
     """
     element = dataset.get_item(tag) if tag in dataset else None
     value = getattr(element, "value", None)
-    if element is None or not isinstance(value, bytes):
+    if element is None or element.VR == "SQ" or not isinstance(value, bytes):
         dataset.pop(tag, None)
         return ""
     del dataset[tag]
