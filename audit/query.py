@@ -21,8 +21,8 @@ _AFTER_DIGITS = "~"
 class Filter:
     """Which events: those for which everything given holds.
 
-    An index finds what is equal, and what lies between two times or confidences. For one bound alone, rows are
-    read in order until enough are found; `text` reads all that the rest leaves over.
+    An index finds what is equal, and what lies between two times or confidences. For one bound alone, rows
+    are read in order until enough are found; `text` reads all that the rest leaves over.
     """
 
     sequence: int | None = None

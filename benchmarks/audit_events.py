@@ -23,8 +23,8 @@ COMMIT = 2000
 """Events a transaction."""
 
 
-class _Clock(datetime):
-    """The time that the made-up event happens at."""
+class Clock(datetime):
+    """Says that it is `moment`, whenever asked."""
 
     moment = START
 
@@ -36,13 +36,13 @@ class _Clock(datetime):
 def build(url: str, count: int) -> None:
     """Fill a new trail with `count` events."""
     visits = _visits(random.Random(7))  # noqa: S311 - made-up events
-    with patch("audit.appending.datetime", _Clock), audit.Log(url) as log:
+    with patch("audit.appending.datetime", Clock), audit.Log(url) as log:
         written = 0
         while written < count:
             with log.writing() as connection:
                 until = min(count, written + COMMIT)
                 while written < until:
-                    _Clock.moment, entries = next(visits)
+                    Clock.moment, entries = next(visits)
                     contents = [plain_entry(entry) for entry in entries[: until - written]]
                     log.extend(connection, contents)
                     written += len(contents)

@@ -7,6 +7,7 @@ for stands at its top, in the values of `asked`: edit those, or let `answer` bin
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from importlib.resources import files
 from itertools import takewhile
@@ -71,7 +72,12 @@ def answer(
     with log.reading() as connection:
         result = connection.execute(sa.text(head + gap + rest), bound)
         rows = result.fetchall() if limit is None else result.fetchmany(limit)
-        return Answered(columns=tuple(result.keys()), rows=tuple(tuple(row) for row in rows))
+        return Answered(columns=tuple(result.keys()), rows=tuple(tuple(map(_plain, row)) for row in rows))
+
+
+def _plain(value: Any) -> Any:
+    """PostgreSQL gives shares as decimals, SQLite as floats."""
+    return float(value) if isinstance(value, Decimal) else value
 
 
 def _parse(name: str, text: str) -> Question:

@@ -15,6 +15,7 @@ SELECT
 FROM event
 WHERE
     action = 'answer'
+    AND outcome = 'success'
     AND recorded >= (SELECT since FROM asked)
     AND recorded < (SELECT until FROM asked)
 GROUP BY model
