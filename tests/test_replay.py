@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -136,16 +137,25 @@ def test_an_answer_replays_identically_and_the_replay_is_recorded(
     assert log.verify().intact
 
 
-def test_the_shipped_model_replays_in_another_process(log: Log, study: Path, tmp_path: Path) -> None:
-    assistant = Assistant(load_model(device="cpu"), audit=log)
-    answer = assistant.ask(read_study(study), QUESTION, heatmap="integrated_gradients")
+def test_the_shipped_model_replays_in_another_process_that_has_other_threads(
+    log: Log, study: Path, tmp_path: Path
+) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assistant = Assistant(load_model(device="cpu"), audit=log)
+        answer = assistant.ask(read_study(study), QUESTION, heatmap="integrated_gradients")
+    finally:
+        torch.set_num_threads(before)
     code = (
         "import sys; from audit import Log; from medvqa.replay import replay_answer;"
-        "print(replay_answer(Log(sys.argv[1]), sys.argv[2], sys.argv[3]).identical)"
+        "print(replay_answer(Log(sys.argv[1]), sys.argv[2], sys.argv[3]))"
     )
     command = [sys.executable, "-c", code, f"sqlite:///{tmp_path / 'audit.sqlite'}", answer.answer_id, study]
-    run = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert run.stdout.strip() == "True"
+    run = subprocess.run(
+        command, check=True, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert "differences=(), reproduced=True" in run.stdout
 
 
 @pytest.mark.parametrize("at", [-5, 9], ids=["a weight", "the header, so that it loads no more"])
@@ -200,6 +210,19 @@ def test_one_pixel_of_the_study_is_named(log: Log, answered: Answer, study: Path
     assert whats(found) == ["pixels"]
     assert found.differences[0].recorded == answered.image.pixel_sha256
     assert found.reproduced is None
+
+
+def test_pixels_that_can_no_longer_be_decoded_are_named_without_the_file_in_the_trail(
+    log: Log, answered: Answer, study: Path
+) -> None:
+    cut = slice_of_ct(1)
+    cut.PixelData = cut.PixelData[:100]
+    (study / "1.dcm").unlink()
+    write(study / "CANARY.dcm", cut)
+    found = again(log, answered, study)
+    assert whats(found) == ["pixels"]
+    assert "CANARY.dcm" in (found.differences[0].note or "")
+    assert "CANARY" not in str(replays(log)[0].entity)
 
 
 def test_another_study_does_not_hold_the_image(log: Log, answered: Answer, study: Path) -> None:
@@ -395,11 +418,18 @@ def test_rows_that_are_no_answers_are_refused(log: Log, answered: Answer, study:
             replay_answer(log, str(event.sequence), study)
 
 
-def test_a_study_or_model_that_is_not_there(log: Log, answered: Answer, study: Path, tmp_path: Path) -> None:
+def test_a_study_that_is_not_there(log: Log, answered: Answer, tmp_path: Path) -> None:
     with pytest.raises(DicomError):
         again(log, answered, tmp_path / "nowhere")
-    with pytest.raises(ModelError):
-        again(log, answered, study, model=tmp_path / "nowhere")
+
+
+def test_a_model_that_moved_is_named_by_its_new_place(
+    log: Log, answered: Answer, study: Path, model: Path, tmp_path: Path
+) -> None:
+    moved = model.rename(tmp_path / "moved")
+    with pytest.raises(ModelError, match="neither a folder nor a model"):
+        again(log, answered, study)
+    assert again(log, answered, study, model=moved).identical
 
 
 def test_no_result_without_a_record(log: Log, answered: Answer, study: Path, tmp_path: Path) -> None:

@@ -155,11 +155,13 @@ def _threads(count: int) -> Generator[None]:
 
 def _describe(found: Replay) -> dict[str, JSON]:
     """What the trail keeps of a replay."""
-    first = found.differences[0] if found.differences else None
+    # Without notes: they may name a file, and names of files may be those of patients.
+    first = [asdict(difference) for difference in found.differences[:1]]
+    told = [{name: one[name] for name in ("what", "recorded", "found")} for one in first]
     return {
         "row": found.row,
         "identical": found.identical,
         "reproduced": found.reproduced,
-        "first_difference": None if first is None else asdict(first),
+        "first_difference": told[0] if told else None,
         "differences": [difference.what for difference in found.differences],
     }
