@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from dicom_builder import image, write
 from tiny_models import write_llava
 from typer.testing import CliRunner, Result
 
-from audit import Filter, Log, ReadError
+from audit import Entry, Filter, Log, ReadError
 from medvqa.assistant import Assistant
 from medvqa.cli import app
 from medvqa.models.huggingface import load_model
@@ -60,6 +61,22 @@ def test_a_difference_exits_with_1_and_is_named(row: str, tmp_path: Path) -> Non
     assert told["identical"] is False
     assert told["reproduced"] is None
     assert [difference["what"] for difference in told["differences"]] == ["weights"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"answer": "no"}, "The words are not the recorded ones."),
+        ({"checks": {"verdict": "fragile"}}, "The words are the recorded ones; the numbers are not."),
+        ({}, "identical: row"),
+    ],
+)
+def test_words_and_numbers_are_told_apart(
+    trail: Log, row: str, tmp_path: Path, change: dict[str, Any], told: str
+) -> None:
+    entity = {**next(trail.read(Filter(sequence=int(row)))).entity, **change}
+    other = trail.append(Entry(agent="dr-17", action="answer", subject="other", entity=entity))
+    assert told in replay(str(other.sequence), "--study", str(tmp_path / "one.dcm")).stdout
 
 
 def test_a_row_that_is_not_there(trail: Log, tmp_path: Path) -> None:

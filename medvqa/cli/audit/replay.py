@@ -57,14 +57,19 @@ def _print(found: Replay) -> None:
     out.print(f"NOT identical: the first thing that differs is the {first.what}", style="red", soft_wrap=True)
     _print_difference(first)
     for other in others:
-        out.print(f"also another: {visible(other.what)}")
+        out.print(f"also differs: {visible(other.what)}")
         _print_difference(other)
-    outcome = {
-        True: "The output is the recorded one all the same, bit for bit.",
-        False: "The output is not the recorded one.",
-        None: "The model was not run: what it would say to this is no replay.",
-    }
-    out.print(outcome[found.reproduced])
+    out.print(_judge(found))
+
+
+def _judge(found: Replay) -> str:
+    if found.reproduced is None:
+        return "The model was not run: what it would say to this is no replay."
+    if found.reproduced:
+        return "The output is the recorded one all the same, bit for bit."
+    if {"token ids", "text"}.isdisjoint(difference.what for difference in found.differences):
+        return "The words are the recorded ones; the numbers are not."
+    return "The words are not the recorded ones."
 
 
 def _print_difference(difference: Difference) -> None:
