@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import psycopg
 
@@ -33,9 +34,9 @@ class Server:
         words = " ".join(f"-c {option}" for option in ("listen_addresses=127.0.0.1", *options))
         self._control("start", "--log", str(self.folder / "log"), "--options", words)
 
-    def stop(self) -> None:
-        """Stop it as at the end of a day: connections are cut, what was committed is kept."""
-        self._control("stop", "--mode", "fast")
+    def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
+        """Cut all connections and stop it: in order, or as if the power had failed."""
+        self._control("stop", "--mode", mode)
 
     def execute(self, statement: str, *, database: str = "postgres") -> None:
         """Run one statement as the server's owner."""
