@@ -162,3 +162,15 @@ def test_without_keys_no_checkpoint_is_trusted(trail: Trail) -> None:
         result = log.verify()
     assert [problem.kind for problem in result.problems] == ["foreign_key", "foreign_key"]
     assert result.covered == 0
+
+
+def test_a_program_that_remembers_the_rows_exposes_their_rewriting_by_its_next_one(trail_url: str) -> None:
+    with audit.Log(trail_url) as log:
+        log.append_all([entry(number) for number in range(1, 4)])
+        with unguarded(trail_url) as intruder:
+            change_body(intruder, 1, agent="other")
+            rehash(intruder, 1)
+        assert log.verify().intact
+        log.append(entry(4))
+        problems = log.verify().problems
+    assert [(problem.kind, problem.sequence) for problem in problems] == [("altered", 1)]
