@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -148,6 +149,19 @@ def test_what_is_written_is_recorded_with_its_digests_before(run: Medvqa, tmp_pa
     assert told[-1].entity["files"] == {
         path.suffix: hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "out").iterdir()
     }
+
+
+def test_nothing_is_written_that_cannot_be_recorded(run: Medvqa, tmp_path: Path) -> None:
+    asked(run, MR, QUESTION)
+    with sqlite3.connect(tmp_path / "trail.sqlite") as connection:
+        connection.execute(
+            "CREATE TRIGGER no BEFORE INSERT ON event WHEN NEW.action = 'export' "
+            "BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+    connection.close()
+    ended = run(MR, QUESTION, "--heatmap", "attention", "--out", tmp_path / "out")
+    assert_refused(ended, 7, "withheld because it could not be recorded")
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_the_trail_tells_the_whole_story(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 import zipfile
 from concurrent.futures import Future
 from dataclasses import replace
@@ -304,6 +305,18 @@ def test_the_trail_is_verified_on_the_page(
     (error,) = page.error
     assert error.value.count("\\*another\\*") == MOST_PROBLEMS
     assert "and 3 more" in error.value
+
+
+def test_the_trail_is_not_read_where_that_cannot_be_recorded(page: AppTest, trail: Path) -> None:
+    open_study(page, sample(MR))
+    ask(page)
+    with sqlite3.connect(trail) as connection:
+        connection.execute("DROP TABLE event")
+    connection.close()
+    press(page, "Verify trail")
+    assert "withheld because it could not be recorded" in words(page)
+    assert not page.success
+    assert not page.code
 
 
 def test_a_model_that_is_not_there_is_one_sentence_beside_the_image(

@@ -8,16 +8,14 @@ MedvqaError and AuditError into one sentence and an exit code.
 """
 
 import sys
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-import typer.core
-import typer.main
 
 from audit.errors import AuditError
+from medvqa.cli.lazy import lazy_group
 from medvqa.errors import MedvqaError, RecordError
 
 COMMANDS = {
@@ -32,33 +30,9 @@ COMMANDS = {
 """Name of each command: where it lives, and its line in `medvqa --help`."""
 
 
-class LazyGroup(typer.core.TyperGroup):
-    """Lists the commands of `COMMANDS` by name and line; imports one only when it runs."""
-
-    def __init__(self, **attributes: Any) -> None:
-        super().__init__(**attributes)
-        for name, (_, line) in COMMANDS.items():
-            self.add_command(typer.core.TyperCommand(name, help=line))
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """Replace the listed command by the one that its module exposes."""
-        name, listed, rest = super().resolve_command(ctx, args)
-        return name, load_command(name) if name in COMMANDS else listed, rest
-
-
-def load_command(name: str) -> Any:
-    """Import the command's module and make what it exposes a command of that name."""
-    module, _, attribute = COMMANDS[name][0].partition(":")
-    exposed = getattr(import_module(module), attribute)
-    if not isinstance(exposed, typer.Typer):
-        command, exposed = exposed, typer.Typer(add_completion=False)
-        exposed.command(name)(command)
-    return typer.main.get_command(exposed)
-
-
 app = typer.Typer(
     name="medvqa",
-    cls=LazyGroup,
+    cls=lazy_group(COMMANDS),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
