@@ -12,7 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from audit import ReadError
-from audit.rows import Row, read_row
+from audit.merkle import leaf_hash
+from audit.rows import Row, read_row, write_time
+from audit.schema import BODY_COLUMNS
 
 _COLUMNS = ("recorded", "agent", "action", "subject", "outcome", "verdict", "confidence", "state")
 _TIMES = ("recorded (UTC)", "recorded")
@@ -22,7 +24,8 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 def describe(row: Row) -> dict[str, Any]:
     """A row as `--json` prints it.
 
-    Its `state` is `recorded`; or `archived` or `malformed`, and then the columns stand in for the body.
+    Its `state` is `recorded`; `altered`, where body, columns and hash contradict each other; or `archived` or
+    `malformed`, and then the columns stand in for the body. Only `verify` looks at more than one row.
     """
     try:
         event = read_row(row)
@@ -32,7 +35,10 @@ def describe(row: Row) -> dict[str, Any]:
         leaf = row.hashes[:32].hex() if isinstance(row.hashes, bytes) else None
         plain = {name: value if _is_plain(value) else repr(value) for name, value in kept.items()}
         return {**plain, "entity": None, "hash": leaf, "state": state}
-    return {**asdict(event), "recorded": event.recorded.isoformat(), "state": "recorded"}
+    described = {**asdict(event), "recorded": write_time(event.recorded)}
+    repeated = all(described[name] == getattr(row, name) for name in BODY_COLUMNS)
+    sound = repeated and leaf_hash(str(row.body).encode()).hex() == event.hash
+    return {**described, "state": "recorded" if sound else "altered"}
 
 
 def print_rows(rows: Iterable[Row], *, as_json: bool, as_csv: bool) -> None:

@@ -67,7 +67,7 @@ def _read_values(question: Question, texts: list[str]) -> Mapping[str, str]:
         name, sign, value = text.partition("=")
         if not sign or name not in question.values:
             raise typer.BadParameter(
-                f"{text!r} is not NAME=VALUE with one of {', '.join(question.values)}",
+                f"{text!r} is not NAME=VALUE; the names are {', '.join(question.values)}",
                 param_hint="NAME=VALUE",
             )
         if name in _TIMES:
