@@ -239,10 +239,10 @@ def test_main_turns_errors_into_exit_codes(
 
 
 def test_an_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(_name: str) -> None:
+    def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(medvqa.cli, "load_command", interrupted)
+    monkeypatch.setattr("medvqa.cli.lazy.load_command", interrupted)
     monkeypatch.setattr(sys, "argv", ["medvqa", "ask"])
     with pytest.raises(SystemExit) as exit_:
         medvqa.cli.main()

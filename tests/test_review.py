@@ -40,6 +40,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith("MEDVQA_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("MEDVQA_AUDIT_URL", str(tmp_path / "trail.sqlite"))
+    monkeypatch.setenv("MEDVQA_KEY_FOLDER", str(tmp_path / "keys"))
     monkeypatch.setenv("MEDVQA_AGENT", "dr-18")
     monkeypatch.setenv("COLUMNS", "200")
 
@@ -202,7 +203,7 @@ def test_a_wrong_command_ends_in_one_sentence(
     run: Callable[..., tuple[int, str]], arguments: list[str], code: int, part: str
 ) -> None:
     ended, said = run(*arguments)
-    assert ended == code
+    assert ended == code, said
     assert part in said
     assert "Traceback" not in said
     assert not Path("nowhere.sqlite").exists()
