@@ -79,6 +79,10 @@ def turn_to_write(engine: sa.Engine) -> Generator[Any]:
         cursor.execute(_BACKENDS[engine.dialect.name].TURN)
         yield cursor
         connection.commit()
+    except engine.dialect.loaded_dbapi.Error as failure:
+        if engine.dialect.is_disconnect(failure, connection.dbapi_connection, None):
+            connection.invalidate()  # giving it back would fail, and be logged with a traceback
+        raise
     finally:
         connection.close()  # gives it back to the pool, which undoes what was not committed
 

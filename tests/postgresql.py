@@ -44,9 +44,9 @@ class Server:
             connection.execute(statement.encode())
 
     @contextmanager
-    def database(self, name: str) -> Iterator[str]:
+    def database(self, name: str, options: str = "") -> Iterator[str]:
         """An empty database, dropped at the end; gives its URL."""
-        self.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        self.execute(f"CREATE DATABASE {name} TEMPLATE template0 {options}")
         yield self.url(name)
         self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
