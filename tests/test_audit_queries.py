@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
@@ -21,7 +22,6 @@ from audit.queries import answer, questions
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 from audit_events import Clock, build
-from postgresql import Server
 
 STUDY, PATIENT = "1.2.826.0.1.3680043.8.498.1", "P-00000000000000000000000001"  # as in the files
 OTHER, STRANGER = "1.2.3", "P-2"
@@ -175,23 +175,23 @@ def test_weekends_are_found_in_leap_years_and_centuries(trail_url: str, clock: t
     assert [row[0] for row in found.rows] == [f"{day:%Y-%m-%d}" for day in days if day.weekday() >= 5]
 
 
-@pytest.fixture(scope="module")
-def large_trails(
-    tmp_path_factory: pytest.TempPathFactory, postgresql_server: Server
-) -> Iterator[dict[str, str]]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def large_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A trail of 20,000 events on each database, whose planner has looked at it."""
-    sqlite = f"sqlite:///{tmp_path_factory.mktemp('large') / 'audit.sqlite'}"
-    with postgresql_server.database("large_trail") as postgresql:
-        for url in (sqlite, postgresql):
-            build(url, 20_000)
-            with audit.Log(url) as log, log.writing() as connection:
-                connection.exec_driver_sql("ANALYZE")
-        yield {"sqlite": sqlite, "postgresql": postgresql}
+    with ExitStack() as stack:
+        url = f"sqlite:///{tmp_path_factory.mktemp('large') / 'audit.sqlite'}"
+        if request.param == "postgresql":
+            server = request.getfixturevalue("postgresql_server")
+            url = stack.enter_context(server.database("large_trail"))
+        build(url, 20_000)
+        with audit.Log(url) as log, log.writing() as connection:
+            connection.exec_driver_sql("ANALYZE")
+        yield url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def large(request: pytest.FixtureRequest, large_trails: dict[str, str]) -> Iterator[audit.Log]:
-    with audit.Log(large_trails[request.param], create=False) as log:
+@pytest.fixture
+def large(large_url: str) -> Iterator[audit.Log]:
+    with audit.Log(large_url, create=False) as log:
         yield log
 
 

@@ -13,7 +13,7 @@ from audit_commands import complaint_of, entry, events, medvqa_process, ok, rows
 import audit
 from medvqa.errors import RecordError
 
-pytest_plugins = ["audit_commands"]
+pytest_plugins = ["audit_place"]
 pytestmark = pytest.mark.usefixtures("trail")
 
 
