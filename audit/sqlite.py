@@ -16,7 +16,7 @@ TURN = "BEGIN IMMEDIATE"
 _REASONS = {
     sqlite3.SQLITE_FULL: "the disk is full; make room and try again",
     # Whoever opened a read-only trail left the two files beside it read-only as well.
-    sqlite3.SQLITE_READONLY: "it is read-only; get write access to the file, its -wal and -shm, and its folder",
+    sqlite3.SQLITE_READONLY: "it is read-only; make the file, its -wal and -shm, and its folder writable",
     sqlite3.SQLITE_CANTOPEN: "the file or its folder cannot be opened; check path and permissions",
     sqlite3.SQLITE_IOERR: "the disk cannot be read or written; check it, and make room",
     sqlite3.SQLITE_PERM: "you may not write it; get write access to the file and its folder",

@@ -189,16 +189,16 @@ def append_without_privilege(path: Path) -> str:
 @pytest.mark.parametrize(
     ("file_mode", "folder_mode", "message"),
     [
-        (0o400, 0o700, "AppendError .* did not take the event: it is read-only; get write access"),
+        (0o400, 0o700, "AppendError .* did not take the event: it is read-only; make the file"),
         (
             0o400,
             0o500,
-            "OpenError .* cannot be used: it is read-only; get write access to the file, its -wal",
+            "OpenError .* cannot be used: it is read-only; make the file, its -wal and -shm",
         ),
         (
             0o600,
             0o500,
-            "OpenError .* cannot be used: it is read-only; get write access to the file, its -wal",
+            "OpenError .* cannot be used: it is read-only; make the file, its -wal and -shm",
         ),
         (0o000, 0o700, "OpenError .* cannot be used: the file or its folder cannot be opened; check path"),
     ],
