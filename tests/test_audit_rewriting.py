@@ -43,7 +43,8 @@ def test_a_history_rewritten_to_its_end_is_found_by_the_first_checkpoint_over_it
         rehash(intruder, row)
     first, last = stretch
     assert trail.found() == {("history", first, None)}
-    assert f"rows {first} to {last} are not those that the checkpoint of {last} events" in trail.messages()[0]
+    (message,) = trail.messages()
+    assert f"rows {first} to {last} are not those that the checkpoint of {last} events" in message
     assert trail.verify().covered == (0 if last == 5 else 5)
 
 

@@ -64,6 +64,7 @@ class TamperedTrail(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.log.append_all([entry(1), entry(2), entry(3)])
+        self.checkpoint(sent=True)
 
     @precondition(lambda self: self.saved is None)
     @rule(number=st.integers(1, 9))
@@ -166,7 +167,7 @@ class TamperedTrail(RuleBasedStateMachine):
 
 
 def test_any_interleaving_is_judged_rightly(trail_url: str, tmp_path: Path) -> None:
-    examples = 10 if trail_url.startswith("postgresql") else 40
+    examples = 15 if trail_url.startswith("postgresql") else 60
     run_state_machine_as_test(
         lambda: TamperedTrail(trail_url, tmp_path),
         settings=settings(max_examples=examples, stateful_step_count=25),
