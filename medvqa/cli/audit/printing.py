@@ -18,7 +18,7 @@ from audit.schema import BODY_COLUMNS
 
 _COLUMNS = ("recorded", "agent", "action", "subject", "outcome", "verdict", "confidence", "state")
 _TIMES = ("recorded (UTC)", "recorded")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
+_FORMULA = ("'", *"=+-@\t\r＝＋－＠")
 
 
 def describe(row: Row) -> dict[str, Any]:
