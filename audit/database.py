@@ -9,11 +9,11 @@ import sqlalchemy as sa
 import sqlalchemy.event
 import sqlalchemy.exc
 
-from audit import postgresql, sqlite
+from audit import migrations, postgresql, sqlite
 from audit.errors import AppendError, AuditError, LockedError, OpenError, SchemaError
-from audit.migrations import HEAD, migrate
 
 _BACKENDS: dict[str, ModuleType] = {"sqlite": sqlite, "postgresql": postgresql}
+_TRAIL = {"event", "alembic_version"}
 
 
 def open_engine(url: str, *, create: bool, busy_timeout_s: float) -> sa.Engine:
@@ -38,8 +38,8 @@ def open_engine(url: str, *, create: bool, busy_timeout_s: float) -> sa.Engine:
             raise SchemaError(f"{name_of(engine)} is an empty database, not an audit trail; check the path")
         backend.prepare_database(engine)
         with writer(engine).begin() as connection:
-            if not backend.tables(connection):  # another process may have been faster
-                migrate(connection)
+            if not _tables(connection):  # another process may have been faster
+                migrations.migrate(connection)
     return engine
 
 
@@ -48,14 +48,18 @@ def upgrade(url: str, *, busy_timeout_s: float = 30.0) -> None:
 
     Raises:
         OpenError: If there is no trail, or the database cannot be opened.
+        SchemaError: If the database holds something else, a later trail, or a hash chain that is broken.
         LockedError: If another process keeps it locked.
     """
     engine = _connect(url, create=False, busy_timeout_s=busy_timeout_s)
-    with translated(engine, OpenError), writer(engine).begin() as connection:
-        if not _BACKENDS[engine.dialect.name].tables(connection) & {"event"}:
-            raise SchemaError(f"{name_of(engine)} is no audit trail; check the path")
-        migrate(connection)
-    engine.dispose()
+    try:
+        with translated(engine, OpenError), writer(engine).begin() as connection:
+            found = _tables(connection)
+            if not (found >= _TRAIL or _is_hash_chain(connection, found)):
+                raise SchemaError(f"{name_of(engine)} is no audit trail; check the path")
+            migrations.migrate(connection)
+    finally:
+        engine.dispose()
 
 
 def writer(engine: sa.Engine) -> sa.Engine:
@@ -143,26 +147,33 @@ def _connect(url: str, *, create: bool, busy_timeout_s: float) -> sa.Engine:
 def _holds_trail(engine: sa.Engine) -> bool:
     """Whether the trail's tables exist; False when the database is empty."""
     with engine.connect() as connection:
-        found = _BACKENDS[engine.dialect.name].tables(connection)
+        found = _tables(connection)
         if not found:
             return False
-        if not found >= {"event", "alembic_version"}:
-            columns = (
-                {column["name"] for column in sa.inspect(connection).get_columns("event")}
-                if "event" in found
-                else set()
+        if _is_hash_chain(connection, found):
+            raise SchemaError(
+                f"{name_of(engine)} is an audit trail of medvqa 0.1; run `medvqa audit upgrade` once"
             )
-            if {"previous_hash", "body"} <= columns:
-                raise SchemaError(
-                    f"{name_of(engine)} is an audit trail of medvqa 0.1; run `medvqa audit upgrade` once"
-                )
+        if not found >= _TRAIL:
             raise SchemaError(
                 f"{name_of(engine)} is a database of something else than an audit trail; name another one"
             )
         version = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-        if version != HEAD:
+        if version != migrations.HEAD:
             raise SchemaError(
                 f"{name_of(engine)} is an audit trail of another version; run `medvqa audit upgrade` of the "
                 "newest medvqa"
             )
     return True
+
+
+def _is_hash_chain(connection: sa.Connection, found: set[str]) -> bool:
+    """Whether the tables are those of medvqa 0.1."""
+    if found != {"event"}:
+        return False
+    columns = sa.inspect(connection).get_columns("event")
+    return {column["name"] for column in columns} >= {"previous_hash", "body"}
+
+
+def _tables(connection: sa.Connection) -> set[str]:
+    return _BACKENDS[connection.dialect.name].tables(connection)

@@ -1,21 +1,21 @@
 """How the tables of a trail came to be, one Alembic revision a change."""
 
-import sqlalchemy as sa
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from audit.guards import install_guards
+if TYPE_CHECKING:
+    from audit.migrations.upgrading import migrate
 
 HEAD = "0001"
 """The revision that this version of the package reads and writes."""
 
+# Only a new or an old trail needs Alembic: opening one at `HEAD` does without its import.
+_HOMES = {"migrate": "audit.migrations.upgrading"}
 
-def migrate(connection: sa.Connection) -> None:
-    """Bring the connection's database to `HEAD`, triggers included, within its transaction."""
-    # Only a new or an old trail needs Alembic: opening one at `HEAD` does without its import.
-    from alembic import command
-    from alembic.config import Config
+__all__ = ["HEAD", "migrate"]
 
-    config = Config()
-    config.set_main_option("script_location", "audit:migrations")
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
-    install_guards(connection)
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'audit.migrations' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
