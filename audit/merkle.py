@@ -1,7 +1,7 @@
 """The Merkle tree of RFC 6962, section 2.1 (RFC 9162 keeps it): hashes, and proofs as lists of tree nodes.
 
-A node (level, index) covers the leaves index * 2^level up to (index + 1) * 2^level, leaves counted from 0. Only
-perfect subtrees are nodes here; the root of any tree folds those that cover it.
+A node (level, index) covers the leaves index * 2^level up to (index + 1) * 2^level, leaves counted from 0.
+Only perfect subtrees are nodes here; the root of any tree folds those that cover it.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ def fold(hashes: Sequence[bytes]) -> bytes:
 
 
 def covering_nodes(first: int, end: int) -> list[Node]:
-    """The perfect subtrees that cover the leaves `first` up to `end`, from left to right, as RFC 6962 splits."""
+    """The perfect subtrees that cover leaves `first` up to `end`, from left to right, as RFC 6962 splits."""
     nodes: list[Node] = []
     while first < end:
         aligned = (first & -first).bit_length() - 1 if first else end.bit_length()
@@ -47,17 +47,22 @@ def grow(frontier: list[tuple[Node, bytes]], index: int, leaf: bytes) -> bytes:
     Returns:
         The hashes of every perfect subtree that this leaf completes, the leaf's own first.
     """
-    node, current, completed = (0, index), leaf, [leaf]
+    return b"".join(join(frontier, (0, index), leaf))
+
+
+def join(frontier: list[tuple[Node, bytes]], node: Node, value: bytes) -> list[bytes]:
+    """Add the perfect subtree `node`, which starts where the tree ends; otherwise like `grow`."""
+    completed = [value]
     while frontier and frontier[-1][0][0] == node[0]:
-        current = node_hash(frontier.pop()[1], current)
+        value = node_hash(frontier.pop()[1], value)
         node = (node[0] + 1, node[1] >> 1)
-        completed.append(current)
-    frontier.append((node, current))
-    return b"".join(completed)
+        completed.append(value)
+    frontier.append((node, value))
+    return completed
 
 
 def inclusion_ranges(index: int, size: int) -> list[tuple[int, int]]:
-    """Leaf ranges whose roots form the proof that leaf `index` is in the tree of `size` (RFC 6962, 2.1.1)."""
+    """Leaf ranges whose roots form the proof that leaf `index` is in the tree of `size` (RFC 6962)."""
     ranges: list[tuple[int, int]] = []
     first, end = 0, size
     while end - first > 1:
@@ -72,7 +77,7 @@ def inclusion_ranges(index: int, size: int) -> list[tuple[int, int]]:
 
 
 def consistency_ranges(old: int, new: int) -> list[tuple[int, int]]:
-    """Leaf ranges whose roots prove that the tree of `new` leaves continues that of `old` (RFC 6962, 2.1.2)."""
+    """Leaf ranges whose roots prove that the tree of `new` leaves continues that of `old` (RFC 6962)."""
     if not 0 < old < new:
         return []
     ranges: list[tuple[int, int]] = []
@@ -96,7 +101,7 @@ def prove(ranges: Iterable[tuple[int, int]], hash_of: Callable[[Node], bytes]) -
 
 
 def includes(*, index: int, size: int, leaf: bytes, proof: Sequence[bytes], root: bytes) -> bool:
-    """Whether `proof` shows that leaf `index` is in the tree of `size` leaves with that root (RFC 9162, 2.1.3.2)."""
+    """Whether `proof` shows leaf `index` in the tree of `size` leaves with that root (RFC 9162, 2.1.3.2)."""
     if not 0 <= index < size or not _digests(leaf, root, *proof):
         return False
     place, last, current = index, size - 1, leaf

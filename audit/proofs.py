@@ -1,8 +1,8 @@
 """Proofs that a third party checks offline, in C2SP's text forms, from a trail and one of its checkpoints.
 
-An inclusion proof is a `tlog-proof` file (https://c2sp.org/tlog-proof). A consistency proof has the form in which
-witnesses are asked to cosign (https://c2sp.org/tlog-witness): the line `old SIZE`, the hashes, an empty line, and the
-newer checkpoint.
+An inclusion proof is a `tlog-proof` file (https://c2sp.org/tlog-proof). A consistency proof has the form in
+which witnesses are asked to cosign (https://c2sp.org/tlog-witness): the line `old SIZE`, the hashes, an empty
+line, and the newer checkpoint. `docs/verify_proof.py` checks both with the standard library alone.
 """
 
 import base64
