@@ -12,7 +12,10 @@ from audit import AppendError
 from audit.canonical import canonical_json, parse_json, require_plain
 
 SAFE = st.integers(-(2**53) + 1, 2**53 - 1)
-TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0")) | st.sampled_from(
+    ["\uff21", "\U0001f600"]
+)
+"""RFC 8785 sorts by UTF-16, where the last of these comes first."""
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | SAFE | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),

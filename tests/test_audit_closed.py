@@ -4,44 +4,20 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from postgresql import Server
-from test_audit_log import clock_at, entry, raw, url_of
+from trails import entry, python, raw, url_of, works_again
 
 import audit
 from audit.postgresql import TURN
-
-ROOT = Path(audit.__file__).parents[1]
-
-
-def works_again(log: audit.Log, *, rows: int) -> None:
-    """The trail holds so many rows, takes another, and verifies."""
-    assert log.size() == rows
-    assert log.append(entry()).sequence == rows + 1
-    result = log.verify()
-    assert result.intact, result.problems
-    assert result.events == rows + 1
-
-
-def python(code: str, *arguments: str, before: tuple[str, ...] = ()) -> subprocess.Popen:
-    return subprocess.Popen(
-        [*before, sys.executable, "-c", code, *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 @contextmanager
@@ -297,47 +273,3 @@ def test_postgresql_that_does_not_flush(postgresql_server: Server, postgresql_ur
         postgresql_server.start()
     with audit.Log(postgresql_url) as log:
         works_again(log, rows=0)
-
-
-def test_a_clock_that_went_backwards(trail_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with audit.Log(trail_url) as log:
-        log.append(entry())
-        for module in ("audit.appending", "audit.log"):
-            monkeypatch.setattr(f"{module}.datetime", clock_at(datetime.now(UTC) - timedelta(hours=1)))
-        with pytest.raises(
-            audit.ClockError, match=r"the clock says .* UTC, before the last event .*; set the"
-        ):
-            log.append(entry())
-        monkeypatch.undo()
-        works_again(log, rows=1)
-
-
-def test_a_clock_may_stand_a_little_before_another_machines(
-    trail_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with audit.Log(trail_url) as log:
-        first = log.append(entry())
-        monkeypatch.setattr("audit.appending.datetime", clock_at(first.recorded - timedelta(seconds=4)))
-        assert log.append(entry()).recorded < first.recorded
-        monkeypatch.setattr("audit.appending.datetime", clock_at(first.recorded - timedelta(seconds=10)))
-        with pytest.raises(audit.ClockError):
-            log.append(entry())
-
-
-@pytest.mark.skipif(not shutil.which("faketime"), reason="faketime is not installed; .ci/run installs it")
-def test_a_row_from_the_future_stops_clocks_that_are_right(trail_url: str) -> None:
-    code = (
-        "import audit, sys\n"
-        "with audit.Log(sys.argv[1]) as log:\n"
-        "    print(log.append(audit.Entry(agent='a', action='b', subject='c', entity={})).sequence)\n"
-    )
-
-    def append_ahead(by: str) -> str:
-        return python(code, trail_url, before=("faketime", "-f", by)).communicate()[0].strip()
-
-    with audit.Log(trail_url) as log:
-        assert append_ahead("+1h") == "1"
-        with pytest.raises(audit.ClockError, match="set the clock right"):
-            log.append(entry())
-        assert append_ahead("+2h") == "2"
-        assert log.verify().intact

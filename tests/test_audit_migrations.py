@@ -15,7 +15,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from setuptools import find_packages
-from test_audit_log import entry, python, raw, url_of
+from trails import entry, python, raw, url_of
 
 import audit
 from audit.database import upgrade
