@@ -12,13 +12,14 @@ import sqlalchemy as sa
 
 from audit.actions import Action
 from audit.archive_files import Archived, beside, check_archive, read_archive, write_archive
+from audit.database import stream
 from audit.errors import AppendError, ReadError
 from audit.keys import SigningKey, VerifierKey
-from audit.log import PAGE, ROWS, Log, read_nodes
+from audit.log import PAGE, Log, read_nodes
 from audit.merkle import leaf_hash
 from audit.query import Filter
 from audit.rows import Row, plain_entry
-from audit.schema import ARCHIVE, EVENT
+from audit.schema import ARCHIVE, AS_HELD, EVENT
 from audit.trust import ROTATION
 from audit.types import Checkpoint, Entry
 
@@ -106,10 +107,10 @@ def _write(path: Path, log: Log, rows: range, *, checkpoint: Checkpoint, key: Si
 
 def _bodies(connection: sa.Connection, rows: range) -> Iterator[bytes]:
     """The rows' bodies, each checked against the leaf hash that it was recorded with."""
-    query = ROWS.where(EVENT.c.sequence.between(rows[0], rows[-1])).order_by(EVENT.c.sequence)
-    found = connection.execution_options(yield_per=PAGE).execute(query)
+    query = AS_HELD.where(EVENT.c.sequence.between(rows[0], rows[-1])).order_by(EVENT.c.sequence)
+    found = stream(connection, query, page=PAGE)
     for number in rows:
-        row = Row._make(found.fetchone() or [None] * len(Row._fields))
+        row = Row._make(next(found, [None] * len(Row._fields)))
         body = row.body.encode("utf-8", "surrogateescape") if isinstance(row.body, str) else b""
         recorded = row.hashes[:32] if isinstance(row.hashes, bytes) else b""
         if row.sequence != number or leaf_hash(body) != recorded:

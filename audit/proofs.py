@@ -81,8 +81,8 @@ def check_inclusion(proof: str, body: bytes, keys: Sequence[VerifierKey]) -> Che
     lines = head.split("\n")
     if lines[0] != _TLOG_PROOF:
         raise CheckpointError("it is not a tlog-proof: its first line is not c2sp.org/tlog-proof@v1")
-    rest = [line for line in lines[1:] if not line.startswith("extra ")]
-    index, hashes = _numbered(rest, "index")
+    extra = 1 if lines[1:] and lines[1].startswith("extra ") else 0
+    index, hashes = _numbered(lines[1 + extra :], "index")
     checkpoint = _require_signed(note, keys)
     if not includes(
         index=index, size=checkpoint.size, leaf=leaf_hash(body), proof=hashes, root=checkpoint.root
