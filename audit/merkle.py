@@ -119,10 +119,12 @@ def includes(*, index: int, size: int, leaf: bytes, proof: Sequence[bytes], root
 
 def continues(*, old: int, new: int, proof: Sequence[bytes], old_root: bytes, new_root: bytes) -> bool:
     """Whether `proof` shows that the tree of `new` leaves starts with that of `old` (RFC 9162, 2.1.4.2)."""
-    if not 0 <= old <= new or not _digests(old_root, new_root, *proof):
+    if old == new:
+        return not proof and old_root == new_root and (old > 0 or old_root == EMPTY_ROOT)
+    if not 0 <= old < new or not _digests(old_root, new_root, *proof):
         return False
-    if old in (0, new):
-        return not proof and old_root == (new_root if old else EMPTY_ROOT)
+    if old == 0:
+        return not proof and old_root == EMPTY_ROOT
     nodes = ([old_root] if old & (old - 1) == 0 else []) + list(proof)
     if not proof:
         return False

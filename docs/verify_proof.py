@@ -40,7 +40,7 @@ def signed(public: bytes, text: bytes, signature: bytes) -> bool:  # RFC 8032, 5
 
 def read_checkpoint(note: str, keys: dict[str, bytes]) -> tuple[str, int, bytes]:  # C2SP tlog-checkpoint
     text, _, lines = note.rpartition("\n\n")
-    for name, signature in re.findall(r"— (\S+) ([0-9A-Za-z+/]{91}=)\n", lines):
+    for name, signature in re.findall(r"^— (\S+) ([0-9A-Za-z+/]{91}=)\n", lines, re.M):
         public = keys.get(f"{name}+{b64decode(signature)[:4].hex()}")
         if public and signed(public, f"{text}\n".encode(), b64decode(signature)[4:]):
             origin, size, root = text.split("\n")[:3]
