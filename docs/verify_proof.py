@@ -38,11 +38,11 @@ def signed(public: bytes, text: bytes, signature: bytes) -> bool:  # RFC 8032, 5
     return scalar < ORDER and (y | (x & 1) << 255).to_bytes(32, "little") == signature[:32]
 
 
-def read_checkpoint(note: str, keys: dict[str, bytes]) -> tuple[str, int, bytes]:  # C2SP tlog-checkpoint
+def read_checkpoint(note: str, keys: dict[str, str]) -> tuple[str, int, bytes]:  # C2SP tlog-checkpoint
     text, _, lines = note.rpartition("\n\n")
-    for name, signature in re.findall(r"^— (\S+) ([0-9A-Za-z+/]{91}=)\n", lines, re.M):
+    for name, signature in re.findall(r"^— (\S+) ([0-9A-Za-z+/]{91}=)\n(?=—|\Z)", lines, re.M):
         public = keys.get(f"{name}+{b64decode(signature)[:4].hex()}")
-        if public and signed(public, f"{text}\n".encode(), b64decode(signature)[4:]):
+        if public and signed(b64decode(public)[1:], f"{text}\n".encode(), b64decode(signature)[4:]):
             origin, size, root = text.split("\n")[:3]
             return f"{origin}, signed by {name}, root {root}", int(size), b64decode(root)
     raise ValueError("a checkpoint was not signed by these keys")
@@ -58,7 +58,7 @@ def climb(index: int, last: int, old: bytes, proof: list[bytes]) -> tuple[bytes,
 
 
 def check(vkeys: bytes, subject: bytes, proof: bytes) -> str:
-    keys = {f"{n}+{i}": b64decode(key)[1:] for n, i, key in (k.split("+", 2) for k in vkeys.decode().split())}
+    keys = dict(re.findall(r"^\s*(\S+\+[0-9a-f]{8})\+(A[Q-Za-f][0-9A-Za-z+/]{42})\s*$", vkeys.decode(), re.M))
     head, _, note = proof.decode().partition("\n\n")
     ((kind, number, lines),) = re.findall(PROOF, head)
     index, hashes = int(number), [b64decode(line) for line in lines.split()]
