@@ -40,7 +40,9 @@ _BODIES, _HASHES, _CHECKPOINT, _STATEMENT = _FILES = (
 _LARGEST_TEXT = 1 << 20
 """Bytes of a file of the ZIP other than the bodies: notes and hashes take a few thousand."""
 
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
+_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
 """What `zipfile` and decoding raise on a file that something else wrote, or wrote over."""
 
 
@@ -127,14 +129,17 @@ def read_archive(path: Path, *, keys: Sequence[VerifierKey]) -> Iterator[tuple[i
 @contextmanager
 def _opened(path: Path) -> Generator[zipfile.ZipFile]:
     try:
-        with zipfile.ZipFile(path) as container:
-            if container.namelist() != list(_FILES):
+        file = path.open("rb")
+    except OSError as error:
+        raise ReadError(f"the archive {path} cannot be read: {error.strerror}; check the path") from error
+    try:
+        with file, zipfile.ZipFile(file) as container:
+            methods = {entry.compress_type for entry in container.infolist()}
+            if container.namelist() != list(_FILES) or not methods <= _METHODS:
                 raise CheckpointError(f"it is not a ZIP of {', '.join(_FILES)}")
             yield container
     except CheckpointError as error:
         raise CheckpointError(f"the archive {path} does not hold: {error}") from error
-    except OSError as error:
-        raise ReadError(f"the archive {path} cannot be read: {error.strerror}; check the path") from error
     except _DAMAGE as error:
         raise CheckpointError(f"the archive {path} is damaged; restore it from a copy") from error
 

@@ -215,7 +215,7 @@ def test_the_script_and_the_library_agree_on_mutated_files(material: Material, d
         files = [vkeys(KEY), old, material.consistencies[row, size].encode()]
     assert script_holds(*files)
     assert library_holds(*files)
-    place = data.draw(st.sampled_from([0, 1, 2, 2]))
+    place = data.draw(st.sampled_from([1, 2]))
     text = files[place]
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.sampled_from([start, start + 1, start + 1, start + 45]))
