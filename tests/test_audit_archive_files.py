@@ -54,6 +54,8 @@ def test_the_same_rows_give_the_same_bytes_for_their_owner_only(tmp_path: Path) 
         with audit.Log(f"sqlite:///{tmp_path}/{name}.sqlite") as log:
             paths.append(moved(log, tmp_path / name).path)
     assert paths[0].read_bytes() == paths[1].read_bytes()
+    with zipfile.ZipFile(paths[0]) as container:
+        assert {entry.date_time for entry in container.infolist()} == {(1980, 1, 1, 0, 0, 0)}
     assert paths[0].stat().st_mode & 0o777 == 0o600
     assert [path.name for path in (tmp_path / "a").iterdir()] == [paths[0].name]
 

@@ -245,6 +245,16 @@ def test_published_consistency_proofs_hold_until_they_are_damaged(vector: dict[s
         assert not consistent(*probe), probe
 
 
+def test_a_proof_longer_than_the_tree_is_high_is_refused_whatever_it_leads_to() -> None:
+    higher = node_hash(SOME_HASH, ROOTS[1])
+    assert included(1, 2, leaf_hash(LEAVES[1]), [ROOTS[0]], ROOTS[1])
+    assert not included(1, 2, leaf_hash(LEAVES[1]), [ROOTS[0], SOME_HASH], higher)
+    proof = [leaf_hash(LEAVES[2]), leaf_hash(LEAVES[3]), ROOTS[1]]
+    assert consistent(3, 4, ROOTS[2], ROOTS[3], proof)
+    roots = node_hash(SOME_HASH, ROOTS[2]), node_hash(SOME_HASH, ROOTS[3])
+    assert not consistent(3, 4, *roots, [*proof, SOME_HASH])
+
+
 @pytest.mark.parametrize(
     "probe", VECTORS["additional"]["consistency"], ids=lambda probe: probe["desc"].replace(" ", "-")
 )

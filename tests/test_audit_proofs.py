@@ -197,6 +197,14 @@ def test_the_script_agrees_on_every_proof(material: Material) -> None:
         assert script_holds(vkeys(KEY), subject, proof.encode()) == (old > 0), (old, new)
 
 
+def test_script_and_library_refuse_what_does_not_belong_in_a_proof(material: Material) -> None:
+    subject, proof = material.checkpoints[3].note.encode(), material.consistencies[3, 7].encode()
+    assert script_holds(vkeys(KEY), subject, proof)
+    for wrong in (proof.replace(b"old 3", b"old 4"), proof + b"0", proof + b"more\n", proof[:-1]):
+        assert not script_holds(vkeys(KEY), subject, wrong)
+        assert not library_holds(vkeys(KEY), subject, wrong)
+
+
 def test_the_script_refuses_a_consistency_proof_of_another_checkpoint(material: Material) -> None:
     for old in range(1, EVENTS + 1):
         subject = material.checkpoints[old].note.encode()
