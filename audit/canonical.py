@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import rfc8785
@@ -13,60 +13,68 @@ from audit.errors import AppendError
 LARGEST_INTEGER = 2**53 - 1
 DEEPEST = 64
 
-# What Python may write in its own way: whole floats (1.0 for 1), exponents (1e-05 for 0.00001), and the
-# order of keys beyond the BMP's surrogates. Text that only looks so is left to the library as well.
-_PYTHONS_OWN = re.compile(r"[0-9](?:\.0[,\]}]|e[-+])|[\ue000-\U0010ffff]")
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+_EXPONENT = re.compile(r"[0-9]e[-+][0-9]")
+_BEYOND_SURROGATES = re.compile("[\ue000-\U0010ffff]")
 
 
-def require_plain(value: object, *, path: str = "entity", depth: int = 0) -> Any:
+def require_plain(value: object, *, name: str = "entity") -> Any:
     """Copy a JSON value into dictionaries, lists and scalars, refusing whatever JSON cannot hold exactly.
 
     Args:
-        value: The value; mappings become dictionaries, tuples lists.
-        path: What the value is called in an error.
-        depth: How many containers surround it, at most 64.
+        value: The value; mappings become dictionaries, tuples lists; nested at most 64 deep.
+        name: What the value is called in an error.
 
     Raises:
         AppendError: If a number is not finite or an integer lies beyond 2^53 - 1, if text is not valid
             Unicode or holds NUL, a key is no text, nesting is too deep, or a value is of another type.
     """
-    if depth > DEEPEST:
-        raise AppendError(f"{path} is nested deeper than {DEEPEST} levels; flatten the entity")
+    try:
+        return _plain(value, 0)
+    except _UnfitError as unfit:
+        raise AppendError(f"{name}{_place_of_unfit(value, 0)} {unfit}") from unfit.__cause__
+
+
+class _UnfitError(Exception):
+    """Raised with what is wrong with a value that JSON cannot hold."""
+
+
+def _plain(value: object, depth: int) -> Any:
     if isinstance(value, str):
-        return _require_unicode(value, path)
+        return _require_unicode(value)
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
         if abs(value) > LARGEST_INTEGER:
-            raise AppendError(f"{path} is an integer beyond 2^53 - 1, which JSON rounds; record it as text")
+            raise _UnfitError("is an integer beyond 2^53 - 1, which JSON rounds; record it as text")
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise AppendError(f"{path} is {value}, which JSON cannot hold; record null or leave it out")
+            raise _UnfitError(f"is {value}, which JSON cannot hold; record null or leave it out")
         return value
+    if depth > DEEPEST:
+        raise _UnfitError(f"is nested deeper than {DEEPEST} levels; flatten the entity")
     if isinstance(value, Mapping):
         items = cast("Mapping[object, object]", value).items()
-        return {
-            _require_key(key, path): require_plain(item, path=f"{path}.{key}", depth=depth + 1)
-            for key, item in items
-        }
+        return {_require_key(key): _plain(item, depth + 1) for key, item in items}
     if isinstance(value, list | tuple):
-        return [
-            require_plain(item, path=f"{path}[{index}]", depth=depth + 1)
-            for index, item in enumerate(cast("list[object]", value))
-        ]
-    raise AppendError(
-        f"{path} is of type {type(value).__name__}, which is not JSON; convert it to text, a number or a list"
+        items = cast("list[object]", value)
+        return [_plain(item, depth + 1) for item in items]
+    raise _UnfitError(
+        f"is of type {type(value).__name__}, which is not JSON; convert it to text, a number or a list"
     )
 
 
 def canonical_json(value: Mapping[str, Any]) -> bytes:
     """Encode a value that `require_plain` returned."""
-    # The standard library's encoder is ten times as fast, and differs from RFC 8785 in three things only.
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-    if _PYTHONS_OWN.search(text) is None:
-        return text.encode("utf-8")
-    return rfc8785.dumps(dict(value))
+    # The standard library's encoder is ten times as fast, and differs from RFC 8785 in three things only:
+    # whole floats (1.0 for 1), exponents (1e-05 for 0.00001), and the order of keys beyond the BMP's
+    # surrogates. Text that only looks so is left to the library as well.
+    text = _ENCODER.encode(value)
+    whole = ".0," in text or ".0}" in text or ".0]" in text
+    exponent = ("e-" in text or "e+" in text) and _EXPONENT.search(text)
+    beyond = not text.isascii() and _BEYOND_SURROGATES.search(text)
+    return rfc8785.dumps(dict(value)) if whole or exponent or beyond else text.encode("utf-8")
 
 
 def parse_json(body: str) -> Any:
@@ -91,19 +99,33 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _require_key(key: object, path: str) -> str:
+def _place_of_unfit(value: object, depth: int) -> str:
+    """Where in a value that `_plain` refused the trouble lies, such as `.tokens[2].text`."""
+    if depth > DEEPEST or not isinstance(value, Mapping | list | tuple):
+        return ""
+    mapping = isinstance(value, Mapping)
+    items = cast("Iterable[tuple[object, object]]", value.items() if mapping else enumerate(value))
+    for key, item in items:
+        try:
+            _plain(item, depth + 1)
+        except _UnfitError:
+            return (f".{key}" if mapping else f"[{key}]") + _place_of_unfit(item, depth + 1)
+    return ""
+
+
+def _require_key(key: object) -> str:
     if not isinstance(key, str):
-        raise AppendError(
-            f"{path} has a key of type {type(key).__name__}, but JSON keys are text; convert it"
-        )
-    return _require_unicode(key, f"a key of {path}")
+        raise _UnfitError(f"has a key of type {type(key).__name__}, but JSON keys are text; convert it")
+    return _require_unicode(key)
 
 
-def _require_unicode(text: str, path: str) -> str:
+def _require_unicode(text: str) -> str:
+    if text.isascii() and "\0" not in text:
+        return text
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise AppendError(f"{path} is not valid Unicode text; decode it before recording it") from error
+        raise _UnfitError("is not valid Unicode text; decode it before recording it") from error
     if "\0" in text:  # PostgreSQL's text holds none, and its JSON functions refuse the escape
-        raise AppendError(f"{path} holds a NUL character; remove it before recording it")
+        raise _UnfitError("holds a NUL character; remove it before recording it")
     return text
