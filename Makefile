@@ -6,14 +6,17 @@ PYTHON ?= python3.11 python3.12 python3.13 python3
 RUN := "$(VENV)/bin/python" -m
 INSTALL := $(RUN) pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint bench
+.PHONY: demo test slow lint bench
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
 	"$(VENV)/bin/medvqa" demo
 
 test: $(VENV)/installed-dev
-	HF_HUB_OFFLINE=1 $(RUN) pytest
+	HF_HUB_OFFLINE=1 $(RUN) pytest -m "not slow"
+
+slow: $(VENV)/installed-dev
+	HF_HUB_OFFLINE=1 $(RUN) pytest -m slow
 
 lint: $(VENV)/installed-dev
 	$(RUN) ruff check .

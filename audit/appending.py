@@ -28,13 +28,11 @@ class Appender:
     """
 
     def __init__(self, dialect: sa.Dialect, *, source: str) -> None:
-        mark = "?" if dialect.paramstyle == "qmark" else "%s"
+        self._mark = "?" if dialect.paramstyle == "qmark" else "%s"
         columns = ("sequence", *BODY_COLUMNS, "body", "hashes")
-        self._insert = (
-            f"INSERT INTO {EVENT.name} ({', '.join(columns)}) VALUES ({', '.join([mark] * len(columns))})"
-        )
+        marks = ", ".join([self._mark] * len(columns))
+        self._insert = f"INSERT INTO {EVENT.name} ({', '.join(columns)}) VALUES ({marks})"
         self._tip = f"SELECT sequence, recorded, hashes FROM {EVENT.name} ORDER BY sequence DESC LIMIT 1"
-        self._hashes = f"SELECT hashes FROM {EVENT.name} WHERE sequence = {mark}"
         self._source = source
         self._last: tuple[int, bytes] = (0, b"")
         self._frontier: Frontier = []
@@ -43,7 +41,7 @@ class Appender:
         """Insert events, given as `rows.plain_entry` returns them, and return them as they were recorded.
 
         Raises:
-            AppendError: If the last row is malformed.
+            AppendError: If the last row is malformed, or the database says that it took fewer rows.
             ClockError: If the clock stands before the last event's time.
         """
         now = datetime.now(UTC)
@@ -63,6 +61,8 @@ class Appender:
         elif rows:
             cursor.executemany(self._insert, rows)
         if rows:
+            if cursor.rowcount != len(rows):  # a foreign trigger or rule can drop rows without an error
+                raise AppendError("the database of the audit trail did not keep the event; verify the trail")
             # Should the transaction fail, this will not match the last row, and is not used.
             self._last, self._frontier = (size, rows[-1][-1]), frontier
         return tuple(events)
@@ -85,13 +85,18 @@ class Appender:
             )
         if self._last == (size, hashes):
             return size, list(self._frontier)
-        nodes = covering_nodes(0, size)
-        return size, [(node, self._read_node(cursor, node)) for node in nodes]
+        return size, self._read_frontier(cursor, size)
 
-    def _read_node(self, cursor: Any, node: Node) -> bytes:
-        level, index = node
-        row = cursor.execute(self._hashes, ((index + 1) << level,)).fetchone()
-        found = row[0][32 * level :][:32] if row is not None and isinstance(row[0], bytes) else b""
-        if len(found) != 32:
-            raise AppendError("the hashes of the audit trail are incomplete; verify the trail")
-        return found
+    def _read_frontier(self, cursor: Any, size: int) -> Frontier:
+        places = {(index + 1) << level: (level, index) for level, index in covering_nodes(0, size)}
+        marks = ", ".join([self._mark] * len(places))
+        query = f"SELECT sequence, hashes FROM {EVENT.name} WHERE sequence IN ({marks})"
+        stored = dict(cursor.execute(query, tuple(places)).fetchall())
+        frontier: Frontier = []
+        for place, node in places.items():
+            hashes = stored.get(place)
+            value = hashes[32 * node[0] :][:32] if isinstance(hashes, bytes) else b""
+            if len(value) != 32:
+                raise AppendError("the hashes of the audit trail are incomplete; verify the trail")
+            frontier.append((node, value))
+        return frontier

@@ -26,7 +26,9 @@ from audit.types import Checkpoint, Entry
 __all__ = ["Archived", "archive", "check_archive", "read_archive"]
 
 
-def archive(log: Log, *, before: datetime, folder: Path, key: SigningKey, agent: str) -> Archived:
+def archive(
+    log: Log, *, before: datetime, folder: Path, key: SigningKey, agent: str, role: str | None = None
+) -> Archived:
     """Move the bodies of all rows recorded before a time, and not archived yet, into one file in `folder`.
 
     The file is durable, and was read back and checked, before a body leaves the table: whatever happens, each
@@ -42,6 +44,7 @@ def archive(log: Log, *, before: datetime, folder: Path, key: SigningKey, agent:
         folder: Where the file is written, named by its rows; it is created.
         key: What signs; one that the trail is signed with.
         agent: Who archives.
+        role: In which role; None where it is not known.
 
     Raises:
         ReadError: If no row is old enough, or one is not what was recorded. Nothing was archived.
@@ -58,7 +61,7 @@ def archive(log: Log, *, before: datetime, folder: Path, key: SigningKey, agent:
         _require_free(written, key.verifier)
         partial.replace(path)
         _sync(folder)
-    _record(log, written, key=key, agent=agent)
+    _record(log, written, key=key, agent=agent, role=role)
     return written
 
 
@@ -136,12 +139,11 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _record(log: Log, written: Archived, *, key: SigningKey, agent: str) -> None:
+def _record(log: Log, written: Archived, *, key: SigningKey, agent: str, role: str | None) -> None:
     """Take the bodies out of the table, together with the record of where they are."""
     rows = {"first": written.first, "last": written.last, "sha256": written.sha256}
-    entry = Entry(
-        agent=agent, action=Action.ARCHIVE, subject="trail", entity={**rows, "file": written.path.name}
-    )
+    entity = {**rows, "file": written.path.name}
+    entry = Entry(agent=agent, role=role, action=Action.ARCHIVE, subject="trail", entity=entity)
     with log.writing() as connection:
         if _archived(connection) != written.first - 1:
             raise AppendError("another process archived these rows meanwhile; nothing is left to do")

@@ -33,6 +33,8 @@ def open_engine(url: str, *, create: bool, busy_timeout_s: float) -> sa.Engine:
     backend = _BACKENDS[engine.dialect.name]
     with translated(engine, OpenError):
         if _holds_trail(engine):
+            if create:
+                backend.prepare_database(engine)
             return engine
         if not create:
             raise SchemaError(f"{name_of(engine)} is an empty database, not an audit trail; check the path")
@@ -77,15 +79,24 @@ def name_of(engine: sa.Engine) -> str:
 @contextmanager
 def turn_to_write(engine: sa.Engine) -> Generator[Any]:
     """A cursor of the driver, in a transaction that has its turn: durable at the end, undone by an error."""
+    backend = _BACKENDS[engine.dialect.name]
     connection = engine.raw_connection()
+    committing = False
     try:
         cursor = connection.cursor()
-        cursor.execute(_BACKENDS[engine.dialect.name].TURN)
+        cursor.execute(backend.TURN)
+        backend.require_in_place(connection.info)
         yield cursor
+        committing = True
         connection.commit()
     except engine.dialect.loaded_dbapi.Error as failure:
         if engine.dialect.is_disconnect(failure, connection.dbapi_connection, None):
             connection.invalidate()  # giving it back would fail, and be logged with a traceback
+            if committing:
+                raise AppendError(
+                    f"the audit trail {name_of(engine)} was cut off while it recorded the event, which may "
+                    "or may not be in it; look at its last rows before trying again"
+                ) from failure
         raise
     finally:
         connection.close()  # gives it back to the pool, which undoes what was not committed

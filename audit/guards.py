@@ -105,8 +105,9 @@ def install_guards(connection: sa.Connection) -> None:
 
 
 def changed_guards(connection: sa.Connection) -> list[str]:
-    """Say, one sentence each, which triggers are missing, altered or foreign."""
+    """Say, one sentence each, which triggers are missing, altered or foreign, and which rules are there."""
     expected: dict[str, object]
+    rules: list[str] = []
     if connection.dialect.name == "sqlite":
         expected = {**SQLITE}
         rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
@@ -115,6 +116,7 @@ def changed_guards(connection: sa.Connection) -> list[str]:
         expected = {name: (guard.table, guard.kind, guard.source, "A") for name, guard in POSTGRESQL.items()}
         rows = connection.execute(_POSTGRESQL_TRIGGERS)
         found = {name: (table, kind, source.strip(), enabled) for name, table, kind, source, enabled in rows}
+        rules = [f"rule {name} is not part of a trail" for name in connection.execute(_RULES).scalars()]
     missing = [f"trigger {name} is missing: rows could be changed since" for name in expected.keys() - found]
     altered = [
         f"trigger {name} was altered: rows could be changed since"
@@ -122,12 +124,15 @@ def changed_guards(connection: sa.Connection) -> list[str]:
         if found[name] != expected[name]
     ]
     foreign = [f"trigger {name} is not part of a trail" for name in found.keys() - expected.keys()]
-    return sorted(missing + altered + foreign)
+    return sorted(missing + altered + foreign + rules)
 
 
+_TABLES = "(" + ", ".join(f"to_regclass('{name}')" for name in _NUMBERED) + ")"
+# A condition (tgqual) or a list of columns (tgattr) narrows when a trigger fires.
 _POSTGRESQL_TRIGGERS = sa.text(
-    "SELECT tgname, relname, CASE WHEN tgqual IS NULL THEN tgtype::int ELSE -1 END, prosrc, tgenabled::text "
+    "SELECT tgname, relname, "
+    "CASE WHEN tgqual IS NULL AND tgattr::text = '' THEN tgtype::int ELSE -1 END, prosrc, tgenabled::text "
     "FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid JOIN pg_proc ON pg_proc.oid = tgfoid "
-    "WHERE NOT tgisinternal AND tgrelid IN "
-    "(to_regclass('event'), to_regclass('checkpoint'), to_regclass('archive'))"
+    f"WHERE NOT tgisinternal AND tgrelid IN {_TABLES}"
 )
+_RULES = sa.text(f"SELECT rulename FROM pg_rewrite WHERE ev_class IN {_TABLES}")

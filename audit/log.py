@@ -63,7 +63,8 @@ class Log:
             The events as a later `read` gives them.
 
         Raises:
-            AppendError: If an entry is not exact JSON, or the database refuses it. Nothing is recorded.
+            AppendError: If an entry is not exact JSON, or the database refuses it. Nothing is recorded; only
+                where the connection to a server broke during the commit, the error says that it may be.
             ClockError: If the clock stands before the last event's time. Nothing is recorded.
             LockedError: If another process keeps the trail locked. Nothing is recorded.
         """

@@ -1,6 +1,6 @@
 """PostgreSQL as the home of a trail: one writer at a time, durable commits, and its errors in plain words."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,7 +11,7 @@ TURN = "SELECT pg_advisory_xact_lock(30791725193978161)"
 """Waits for the advisory lock that a writer holds; every trail of one database shares it."""
 
 _REASONS = {
-    "42501": "this user lacks the right; grant INSERT and SELECT on its tables",
+    "42501": "this user lacks the right; grant INSERT and SELECT on its tables; to archive, UPDATE on event",
     "25006": "it is read-only; connect to the primary server, as a user who may write",
     "53100": "the disk is full; make room and try again",
     "57P": "the server is shutting down; start it and try again",
@@ -37,8 +37,12 @@ def connect_args(busy_timeout_s: float) -> dict[str, Any]:
     return {"options": options, "connect_timeout": 10, "application_name": "medvqa-audit"}
 
 
-def configure(connection: Any, _record: object) -> None:
+def configure(connection: Any, _record: Any) -> None:
     """Nothing: the connection arrives set up."""
+
+
+def require_in_place(_info: Mapping[str, Any]) -> None:
+    """Nothing: a server that lost its files does not answer."""
 
 
 def begin(connection: sa.Connection) -> None:

@@ -21,7 +21,7 @@ from audit.trust import ROTATION, endorse, successor
 from audit.types import Entry
 
 
-def rotate(log: Log, path: Path, *, agent: str) -> SigningKey:
+def rotate(log: Log, path: Path, *, agent: str, role: str | None = None) -> SigningKey:
     """Replace the key at `path` by a new one of the same name; record it, and sign a checkpoint by both.
 
     The event and the checkpoint are recorded together or not at all. The public key joins those in the file
@@ -31,6 +31,7 @@ def rotate(log: Log, path: Path, *, agent: str) -> SigningKey:
         log: The trail that the key signs for.
         path: Of the private key.
         agent: Who rotates it.
+        role: In which role; None where it is not known.
 
     Returns:
         The new key.
@@ -47,6 +48,7 @@ def rotate(log: Log, path: Path, *, agent: str) -> SigningKey:
         sequence = (connection.scalar(sa.select(sa.func.max(EVENT.c.sequence))) or 0) + 1
         entry = Entry(
             agent=agent,
+            role=role,
             action=ROTATION,
             subject=following.verifier.name,
             entity={

@@ -2,14 +2,15 @@
 
 from dataclasses import fields
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast, get_args
 
 from audit.canonical import canonical_json, parse_json, require_plain
 from audit.errors import AppendError, ReadError
-from audit.types import Entry, Event
+from audit.types import Entry, Event, Outcome
 
 _TEXTS = ("agent", "action", "subject", "outcome")
 _OPTIONAL_TEXTS = ("role", "patient", "study", "model", "verdict")
+_OUTCOMES = get_args(Outcome)
 _REQUIRED = {"sequence", "recorded", "agent", "action", "subject", "entity"}
 _KNOWN = {field.name for field in fields(Event)} - {"hash"}
 
@@ -38,10 +39,12 @@ def plain_entry(entry: Entry) -> dict[str, Any]:
     """An entry's fields as exact JSON, those that are None left out.
 
     Raises:
-        AppendError: If a text is empty or holds a control character, the confidence lies outside [0, 1], or
-            the entity is not exact JSON.
+        AppendError: If a text is empty or holds a control character, the outcome is none of those known, the
+            confidence lies outside [0, 1], or the entity is not exact JSON.
     """
     content: dict[str, Any] = {name: _require_label(getattr(entry, name), name) for name in _TEXTS}
+    if entry.outcome not in _OUTCOMES:
+        raise AppendError(f"outcome must be one of {', '.join(_OUTCOMES)}; got {entry.outcome}")
     for name in _OPTIONAL_TEXTS:
         if (value := getattr(entry, name)) is not None:
             content[name] = _require_label(value, name)

@@ -1,17 +1,20 @@
 """SQLite as the home of a trail: one file, durable commits, and its errors in plain words."""
 
+import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from audit.errors import OpenError
+from audit.errors import AppendError, OpenError
 
 TURN = "BEGIN IMMEDIATE"
 """Begins a transaction that writes: it takes the lock at once, and so sees the last row."""
+
+_HOME = "medvqa_home"
 
 _REASONS = {
     sqlite3.SQLITE_FULL: "the disk is full; make room and try again",
@@ -47,19 +50,36 @@ def connect_args(busy_timeout_s: float) -> dict[str, Any]:
     return {"timeout": busy_timeout_s}
 
 
-def configure(connection: Any, _record: object) -> None:
+def configure(connection: Any, record: Any) -> None:
     """Set up one connection: durable commits, and transactions that are ours to begin."""
     connection.isolation_level = None
     # Text that is not UTF-8 was written behind our back: it must be found, not fail to be read.
     connection.text_factory = _decode_text
     connection.execute("PRAGMA recursive_triggers = ON")
     connection.execute("PRAGMA synchronous = FULL")
+    path = connection.execute("PRAGMA database_list").fetchone()[2]
+    record.info[_HOME] = (path, _identity(path))
+
+
+def require_in_place(info: Mapping[str, Any]) -> None:
+    """Refuse to write a file that was deleted or replaced since it was opened: nobody would find the rows.
+
+    Raises:
+        AppendError: If so.
+    """
+    path, identity = info[_HOME]
+    if _identity(path) != identity:
+        raise AppendError(
+            f"the audit trail {path} was deleted or replaced while it was open; put it back and start anew"
+        )
 
 
 def begin(connection: sa.Connection) -> None:
     """Begin a transaction; one that writes takes the lock at once, and so sees the last row."""
     write = connection.get_execution_options().get("write")
     connection.exec_driver_sql(TURN if write else "BEGIN")
+    if write:
+        require_in_place(connection.info)
 
 
 def prepare_database(engine: sa.Engine) -> None:
@@ -111,6 +131,14 @@ def reason(failure: BaseException) -> str:
 def _code(failure: BaseException) -> int:
     # The low byte is the primary code; the rest says more than a person needs.
     return getattr(failure, "sqlite_errorcode", 0) & 0xFF
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - on every append
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _prepare_file(path: Path, *, create: bool) -> None:

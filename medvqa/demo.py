@@ -13,7 +13,7 @@ from pydicom.data import get_testdata_file
 
 from medvqa.imaging import to_uint8
 from medvqa.records import record, report
-from medvqa.sessions import trusted_keys
+from medvqa.signing_keys import trusted_keys
 from medvqa.simulated_study import write_simulated_study
 
 if TYPE_CHECKING:

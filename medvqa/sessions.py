@@ -11,7 +11,6 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from audit import Filter, ReadError
-from audit.keys import known_keys_path, read_known_keys
 from audit.rows import read_row
 from medvqa import records
 from medvqa.pseudonyms import fingerprint, open_key, pseudonym
@@ -22,14 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from audit import JSON, Entry, Log
-    from audit.keys import VerifierKey
     from audit.rows import Row
     from medvqa.settings import Settings
     from medvqa.types import Study
-
-
-SIGNING_KEY_FILE = "audit.key"
-"""Name of the trail's signing key in the folder of keys; its public keys stand beside it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,16 +76,6 @@ def begin_configured_session(log: Log, settings: Settings, *, screens: bool = Fa
     """Like `begin_session`, for the agent, role and key folder that the settings name."""
     agent = Agent(name=settings.agent, role=settings.role)
     return begin_session(log, agent, key_folder=settings.key_folder, settings=settings, screens=screens)
-
-
-def trusted_keys(key_folder: Path) -> tuple[VerifierKey, ...]:
-    """The public keys that checkpoints of this user's trail are checked by; none before the first was made.
-
-    Raises:
-        KeyFileError: If their file is malformed.
-    """
-    path = key_folder / SIGNING_KEY_FILE
-    return read_known_keys(path) if known_keys_path(path).exists() else ()
 
 
 def describe_settings(settings: Settings, key: bytes) -> dict[str, JSON]:

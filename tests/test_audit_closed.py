@@ -56,6 +56,24 @@ def test_sqlite_locked_while_the_trail_is_to_be_created(tmp_path: Path) -> None:
         works_again(log, rows=0)
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_was_deleted_or_replaced_while_it_was_open(tmp_path: Path, replaced: bool) -> None:
+    path, kept = tmp_path / "audit.sqlite", tmp_path / "kept.sqlite"
+    with audit.Log(url_of(path)) as log:
+        log.append(entry())
+        path.rename(kept)
+        if replaced:
+            shutil.copyfile(kept, path)
+        with pytest.raises(
+            audit.AppendError, match=r"audit\.sqlite was deleted or replaced while it was open"
+        ):
+            log.append(entry())
+        with pytest.raises(audit.AppendError, match="deleted or replaced"), log.writing():
+            pass
+        kept.rename(path)
+        works_again(log, rows=1)
+
+
 @pytest.mark.parametrize("lock", [TURN, "LOCK TABLE event IN EXCLUSIVE MODE", "LOCK TABLE event"])
 def test_postgresql_locked_by_another_session(postgresql_url: str, lock: str) -> None:
     with audit.Log(postgresql_url, busy_timeout_s=0.1) as log:

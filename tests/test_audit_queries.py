@@ -21,7 +21,7 @@ import audit
 from audit.queries import answer, questions
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
-from audit_events import Clock, build
+from audit_queries import Clock, build
 
 STUDY, PATIENT = "1.2.826.0.1.3680043.8.498.1", "P-00000000000000000000000001"  # as in the files
 OTHER, STRANGER = "1.2.3", "P-2"

@@ -13,8 +13,9 @@ from audit import Event, Filter, Log
 from medvqa.errors import RecordError
 from medvqa.pseudonyms import KEY_FILE
 from medvqa.records import Agent
-from medvqa.sessions import begin_configured_session, begin_session, describe_settings, trusted_keys
+from medvqa.sessions import begin_configured_session, begin_session, describe_settings
 from medvqa.settings import Settings
+from medvqa.signing_keys import trusted_keys
 
 
 @pytest.fixture

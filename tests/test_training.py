@@ -79,6 +79,7 @@ def train(data: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     return int(ended.value.code or 0)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_train_makes_a_model_that_loads_and_measures_it(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -96,6 +97,7 @@ def test_train_makes_a_model_that_loads_and_measures_it(
     assert all(0 <= score["image"] <= 1 for score in figures["by_kind"].values())
 
 
+@pytest.mark.slow
 def test_training_goes_on_after_the_last_finished_stage(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ import ui
 from audit.keys import create_key
 from medvqa import Answer
 from medvqa.checks.verdict import MEANINGS
-from medvqa.sessions import SIGNING_KEY_FILE
+from medvqa.signing_keys import signing_key_path
 from medvqa.types import NOT_FOR_DIAGNOSIS
 from ui.desk import Desk
 from ui.messages import plain
@@ -289,7 +289,7 @@ def test_the_trail_is_verified_on_the_page(
     ]
     with audit.Log(f"sqlite:///{trail}") as log:
         assert page.code[0].value == log.verify().root
-        log.sign([create_key(tmp_path / "keys" / SIGNING_KEY_FILE, name="example.org/audit")])
+        log.sign([create_key(signing_key_path(tmp_path / "keys"), name="example.org/audit")])
     press(page, "Verify trail")
     (success,) = page.success
     assert "8 events, 7 of them under signed checkpoints" in success.value

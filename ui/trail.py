@@ -5,7 +5,8 @@ import streamlit as st
 from audit import Verification
 from medvqa import Answer
 from medvqa.records import read_trail, record
-from medvqa.sessions import Session, trusted_keys
+from medvqa.sessions import Session
+from medvqa.signing_keys import trusted_keys
 from ui.messages import plain
 
 MOST_PROBLEMS = 5

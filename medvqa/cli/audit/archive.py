@@ -28,6 +28,7 @@ def archive(
     moment = read_time(before, option="--before")
     with opened(audit) as trail:
         key = load_current_key(trail.log, trail.key_path)
-        moved = archives.archive(trail.log, before=moment, folder=out, key=key, agent=trail.settings.agent)
+        agent, role = trail.settings.agent, trail.settings.role
+        moved = archives.archive(trail.log, before=moment, folder=out, key=key, agent=agent, role=role)
     typer.echo(f"{moved.path} holds the bodies of rows {moved.first} to {moved.last}.")
     typer.echo(f"sha256 {moved.sha256}")

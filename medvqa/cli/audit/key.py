@@ -8,9 +8,10 @@ from audit.actions import Action
 from audit.keys import create_key, known_keys_path, read_known_keys
 from audit.rotation import rotate
 from audit.rows import plain_entry
-from medvqa.cli.audit.opening import KEY_NAME, opened
+from medvqa.cli.audit.opening import opened
 from medvqa.cli.audit.options import AuditOption
 from medvqa.settings import load_settings
+from medvqa.signing_keys import signing_key_path
 
 app = typer.Typer(no_args_is_help=True, help="Create, rotate and show the key that signs checkpoints.")
 
@@ -43,7 +44,7 @@ def rotate_key(*, audit: AuditOption = None) -> None:
     Example: medvqa audit key rotate
     """
     with opened(audit) as trail:
-        key = rotate(trail.log, trail.key_path, agent=trail.settings.agent)
+        key = rotate(trail.log, trail.key_path, agent=trail.settings.agent, role=trail.settings.role)
         public = known_keys_path(trail.key_path)
     typer.echo(key.verifier.vkey)
     typer.echo(f"Give {public} to everybody who verifies, and send away a checkpoint.", err=True)
@@ -55,5 +56,5 @@ def show() -> None:
 
     Example: medvqa audit key show > audit.vkeys
     """
-    for key in read_known_keys(load_settings().key_folder / KEY_NAME):
+    for key in read_known_keys(signing_key_path(load_settings().key_folder)):
         typer.echo(key.vkey)

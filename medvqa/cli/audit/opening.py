@@ -1,6 +1,6 @@
 """Opening the trail for a command, and recording in it who reads it before anything is shown."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +11,9 @@ import typer
 
 from audit import AuditError, Entry, Log
 from audit.actions import Action
-from audit.keys import VerifierKey, known_keys_path, read_known_keys, read_vkeys
 from medvqa.errors import RecordError
 from medvqa.settings import Settings, load_settings
-
-KEY_NAME = "audit.key"
-"""File of the signing key in the key folder."""
+from medvqa.signing_keys import signing_key_path
 
 _READ_ONLY = {"mode=ro", "immutable=1", "target_session_attrs=read-only", "target_session_attrs=standby"}
 """Parts of a URL that ask SQLite or PostgreSQL to refuse every change."""
@@ -32,7 +29,7 @@ class Trail:
     @property
     def key_path(self) -> Path:
         """Where the signing key stands."""
-        return self.settings.key_folder / KEY_NAME
+        return signing_key_path(self.settings.key_folder)
 
     @property
     def read_only(self) -> bool:
@@ -95,14 +92,3 @@ def opened(url: str | None, *, create: bool = False) -> Generator[Trail]:
     settings = load_settings(audit_url=url)
     with Log(settings.audit_url, create=create) as log:
         yield Trail(log=log, settings=settings)
-
-
-def trusted_keys(trail: Trail, file: Path | None) -> Sequence[VerifierKey]:
-    """The public keys in `file`, else those beside the signing key; none where there are none.
-
-    Raises:
-        KeyFileError: If a file is malformed, or `file` is missing.
-    """
-    if file is not None:
-        return read_vkeys(file)
-    return read_known_keys(trail.key_path) if known_keys_path(trail.key_path).exists() else ()

@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from audit import ReadError
+from audit.export import guarded
 from audit.merkle import leaf_hash
 from audit.rows import Row, read_row, write_time
 from audit.schema import BODY_COLUMNS
 
 _COLUMNS = ("recorded", "agent", "action", "subject", "outcome", "verdict", "confidence", "state")
 _TIMES = ("recorded (UTC)", "recorded")
-_FORMULA = ("'", *"=+-@\t\r＝＋－＠")
 
 
 def describe(row: Row) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def print_csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(names)
-    writer.writerows([_as_text(value) for value in row] for row in rows)
+    writer.writerows([guarded(value) for value in row] for row in rows)
     typer.echo(text.getvalue().encode("utf-8", "backslashreplace"), nl=False)
 
 
@@ -109,13 +109,6 @@ def _cell(row: dict[str, Any], name: str) -> Any:
     if name == "confidence" and isinstance(value, float):
         return f"{value:.2f}"
     return "" if (name, value) == ("state", "recorded") else value
-
-
-def _as_text(value: Any) -> str:
-    if value is None:
-        return ""
-    text = str(value)
-    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text
 
 
 def _is_plain(value: Any) -> bool:

@@ -13,12 +13,13 @@ from rich.progress import Progress
 
 from audit import CheckpointError, Problem, Verification
 from audit.archives import Archived, check_archive, read_archive
-from audit.keys import VerifierKey
+from audit.keys import VerifierKey, read_vkeys
 from medvqa.cli.audit.files import read_note
-from medvqa.cli.audit.opening import Trail, opened, trusted_keys
+from medvqa.cli.audit.opening import Trail, opened
 from medvqa.cli.audit.options import AuditOption, JsonOption
 from medvqa.cli.audit.printing import console, print_json
 from medvqa.errors import RecordError
+from medvqa.signing_keys import trusted_keys
 
 FilesOption = Annotated[
     list[Path] | None, typer.Option("--checkpoint", metavar="FILE", help="A checkpoint kept elsewhere.")
@@ -50,7 +51,7 @@ def verify(
     """
     with opened(audit) as trail, _progress() as report:
         notes = [read_note(path) for path in checkpoints or []]
-        known = trusted_keys(trail, keys)
+        known = read_vkeys(keys) if keys else trusted_keys(trail.settings.key_folder)
         readable, broken = _check_archives(archives or [], known)
         result = trail.log.verify(
             keys=known,

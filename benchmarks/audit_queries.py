@@ -1,20 +1,34 @@
-"""A trail of made-up working days, as large as wanted, for tests and benchmarks.
+"""How long a search of a long trail takes, beside the same search that may use no index.
 
-    python benchmarks/audit_events.py sqlite:////tmp/million.sqlite 1000000
+    python benchmarks/audit_queries.py [--quick] [--trail FILE]
 
-Days run from 2024 on: people log in, open studies, ask, and review some of the answers; a few are refused.
-The same count gives the same events, but for the machine's name.
+A trail of made-up working days from 2024 on: people log in, open studies, ask, and review some of the
+answers; a few are refused. One million events (--quick: 20,000), the same each time but for the machine's
+name. Each search is for its first page of 50, the newest first, as `medvqa audit list` asks; then come the
+ten questions. The last line is JSON: milliseconds, and named ratios.
 """
 
+import argparse
+import json
 import random
+import statistics
 import sys
-from collections.abc import Iterator
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from unittest.mock import patch
+
+if __name__ == "__main__":
+    # Python puts this folder first, where a file has the name of the package that this one measures.
+    sys.path.remove(str(Path(__file__).parent))
 
 import audit
 from audit.actions import Action
+from audit.queries import answer, questions
 from audit.rows import plain_entry
+from audit.schema import AS_HELD, EVENT
 
 START = datetime(2024, 1, 1, 7, tzinfo=UTC)
 MODELS = [f"{number:064x}" for number in (0xA11CE << 200, 0xB0B << 200, 0xCAFE << 200)]
@@ -97,5 +111,65 @@ def _question(
         yield audit.Entry(**asked, action=Action.REVIEW, verdict=opinion, entity={"seconds": 20})
 
 
+PAGE = 50
+DAY = {"since": datetime(2024, 1, 10, tzinfo=UTC), "until": datetime(2024, 1, 11, tzinfo=UTC)}
+SEARCHES = {
+    "agent": audit.Filter(agent="dr-17"),
+    "patient": audit.Filter(patient=f"P-{77:026d}"),
+    "study": audit.Filter(study="1.2.826.0.1.3680043.8.498.77.1"),
+    "model": audit.Filter(model="f" * 64),
+    "outcome": audit.Filter(outcome="refused"),
+    "verdict": audit.Filter(verdict="reject"),
+    "day": audit.Filter(**DAY),
+    "confidence_range": audit.Filter(least_confidence=0.10, most_confidence=0.12),
+    "disputed": audit.Filter(disputed=True),
+    "since": audit.Filter(since=datetime(2024, 1, 20, tzinfo=UTC)),
+    "text": audit.Filter(text="nowhere in it"),
+}
+
+
+def without_index(log: audit.Log, matching: audit.Filter) -> None:
+    """The first page, by reading row after row."""
+    query = matching.applied_to(AS_HELD).order_by(EVENT.c.sequence.desc()).limit(PAGE)
+    with log.reading() as connection:
+        text = str(query.compile(connection, compile_kwargs={"literal_binds": True}))
+        # The primary key still gives the order.
+        connection.exec_driver_sql(text.replace("FROM event ", "FROM event NOT INDEXED ", 1)).fetchall()
+
+
+def median_ms(task: Callable[[], object]) -> float:
+    """Median of three, in milliseconds."""
+    taken: list[float] = []
+    for _ in range(3):
+        started = time.perf_counter()
+        task()
+        taken.append((time.perf_counter() - started) * 1000)
+    return round(statistics.median(taken), 2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="20,000 events instead of a million")
+    parser.add_argument("--trail", type=Path, help="keep the trail there, or use the one that is")
+    given = parser.parse_args()
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = given.trail or Path(folder) / "audit.sqlite"
+        if not path.exists():
+            build(f"sqlite:///{path}", 20_000 if given.quick else 1_000_000)
+        with audit.Log(f"sqlite:///{path}", create=False) as log:
+            print(f"{log.size():,} events")
+            for name, matching in SEARCHES.items():
+                ours = median_ms(lambda: list(log.read_rows(matching, limit=PAGE, newest_first=True)))  # noqa: B023
+                peer = median_ms(lambda: without_index(log, matching))  # noqa: B023
+                print(f"{name:>18}: {ours:9.2f} ms, without an index {peer:9.2f} ms")
+                figures |= {f"{name}_ms": ours, f"{name}_without_index_to_ours": round(peer / ours, 2)}
+            for question in questions().values():
+                took = median_ms(lambda: answer(log, question, {}, limit=1000))  # noqa: B023
+                print(f"{question.name:>18}: {took:9.2f} ms")
+                figures[f"question_{question.name}_ms"] = took
+    print(json.dumps(figures))
+
+
 if __name__ == "__main__":
-    build(sys.argv[1], int(sys.argv[2]))
+    main()
