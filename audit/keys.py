@@ -243,4 +243,7 @@ def read_vkeys(path: Path) -> tuple[VerifierKey, ...]:
         raise KeyFileError(
             f"the public keys {path} cannot be read; ask the trail's owner for them"
         ) from error
-    return tuple(parse_vkey(line) for line in lines if line.strip())
+    try:
+        return tuple(parse_vkey(line) for line in lines if line.strip())
+    except KeyFileError as error:
+        raise KeyFileError(f"{path}: {error}") from error

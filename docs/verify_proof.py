@@ -14,7 +14,7 @@ from pathlib import Path
 P, ORDER = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493  # of Ed25519: RFC 8032, 5.1
 BASE = 15112221349535400772501151409588531511454012693041857206046113283949847762202, 4 * pow(5, -1, P) % P
 D = -121665 * pow(121666, -1, P)
-PROOF = r"\A(c2sp\.org/tlog-proof@v1\nindex|old) (0|[1-9][0-9]*)((?:\n[0-9A-Za-z+/]{43}=)*)\Z"
+PROOF = r"\A(c2sp\.org/tlog-proof@v1\n(?:extra .*\n)?index|old) (0|[1-9][0-9]*)((?:\n[0-9A-Za-z+/]{43}=)*)\Z"
 
 
 def add(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:

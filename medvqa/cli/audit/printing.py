@@ -18,7 +18,8 @@ from audit.rows import Row, read_row, write_time
 from audit.schema import BODY_COLUMNS
 
 _COLUMNS = ("recorded", "agent", "action", "subject", "outcome", "verdict", "confidence", "state")
-_TIMES = ("recorded (UTC)", "recorded")
+_WIDEST_CELL = 64
+"""Characters: a SHA-256 digest."""
 
 
 def describe(row: Row) -> dict[str, Any]:
@@ -68,14 +69,13 @@ def print_event(row: Row) -> None:
 
 
 def print_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print cells in columns."""
+    """Print cells in columns, wider than the terminal where they are: it wraps, and identifiers stay whole."""
     table = Table(box=None, pad_edge=False)
     for name in names:
-        # An identifier that is cut short is of no use; a number or a time is read at a glance.
-        table.add_column(name, overflow="fold", no_wrap=name in ("#", *_TIMES))
+        table.add_column(name, overflow="fold", max_width=_WIDEST_CELL)
     for row in rows:
         table.add_row(*("" if value is None else visible(str(value)) for value in row))
-    console().print(table)
+    console(width=_WIDEST_CELL * len(names)).print(table)
 
 
 def print_csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -97,9 +97,9 @@ def visible(text: str) -> str:
     return "".join(sign if sign.isprintable() or sign == "\n" else f"\\u{ord(sign):04x}" for sign in text)
 
 
-def console() -> Console:
-    """Where a person reads; without markup, emoji codes and highlighting."""
-    return Console(markup=False, emoji=False, highlight=False)
+def console(*, width: int | None = None) -> Console:
+    """Where a person reads; without markup, emoji codes and highlighting. By default as wide as it is."""
+    return Console(markup=False, emoji=False, highlight=False, width=width)
 
 
 def _cell(row: dict[str, Any], name: str) -> Any:

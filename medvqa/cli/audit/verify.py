@@ -113,10 +113,19 @@ def _print_verification(result: Verification) -> None:
     if result.archived:
         out.print(f"{result.archived} bodies stand in archives that were not given", soft_wrap=True)
     out.print(f"root {result.root}", soft_wrap=True)
+    out.print(_coverage(result), soft_wrap=True)
+
+
+def _coverage(result: Verification) -> str:
     after = result.events - result.covered
-    out.print(
-        f"{result.checkpoints} checkpoints cover rows 1 to {result.covered}; {after} rows came after"
-        if result.covered
-        else "no checkpoint covers a row: all could have been rewritten; see `medvqa audit checkpoint`",
-        soft_wrap=True,
-    )
+    if result.covered:
+        held, came = _count(result.checkpoints, "checkpoint"), _count(after, "row")
+        verb = "covers" if result.checkpoints == 1 else "cover"
+        return f"{held} {verb} rows 1 to {result.covered}; {came} came after"
+    if result.checkpoints or any(problem.kind in _OF_CHECKPOINTS for problem in result.problems):
+        return "no checkpoint that holds covers a row: all could have been rewritten"
+    return "no checkpoint covers a row: all could have been rewritten; see `medvqa audit checkpoint`"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
