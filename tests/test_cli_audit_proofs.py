@@ -103,7 +103,7 @@ def test_verify_says_what_checkpoints_cover(signed: Path) -> None:
     lines = ok("verify", "--checkpoint", "checkpoint.txt").splitlines()
     assert lines[0] == "intact: 11 events"
     assert lines[1].startswith("root ")
-    assert lines[2] == "1 checkpoints cover rows 1 to 8; 3 rows came after"
+    assert lines[2] == "1 checkpoint covers rows 1 to 8; 3 rows came after"
     report = json.loads(ok("verify", "--json"))
     assert (report["intact"], report["events"], report["covered"], report["uncovered"]) == (True, 12, 8, 4)
 

@@ -69,7 +69,7 @@ def print_event(row: Row) -> None:
 
 
 def print_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print cells in columns, wider than the terminal where they are: it wraps, and identifiers stay whole."""
+    """Print cells in columns; where they are too wide, the terminal wraps, and identifiers stay whole."""
     table = Table(box=None, pad_edge=False)
     for name in names:
         table.add_column(name, overflow="fold", max_width=_WIDEST_CELL)

@@ -21,6 +21,8 @@ from medvqa.cli.audit.printing import console, print_json
 from medvqa.errors import RecordError
 from medvqa.signing_keys import trusted_keys
 
+_OF_CHECKPOINTS = {"tail", "history", "forged_checkpoint", "foreign_key"}
+
 FilesOption = Annotated[
     list[Path] | None, typer.Option("--checkpoint", metavar="FILE", help="A checkpoint kept elsewhere.")
 ]
