@@ -11,8 +11,8 @@ TURN = "SELECT pg_advisory_xact_lock(30791725193978161)"
 """Waits for the advisory lock that a writer holds; every trail of one database shares it."""
 
 _REASONS = {
-    "42501": "this user lacks the right; grant INSERT and SELECT on its tables (to create them, CREATE on the "
-    "schema; to archive, UPDATE on event)",
+    "42501": "this user lacks the right; grant INSERT and SELECT on its tables (to create them, CREATE on "
+    "the schema; to archive, UPDATE on event)",
     "25006": "it is read-only; connect to the primary server, as a user who may write",
     "53100": "the disk is full; make room and try again",
     "57P": "the server is shutting down; start it and try again",
