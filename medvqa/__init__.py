@@ -39,14 +39,14 @@ from medvqa.types import (
 
 if TYPE_CHECKING:
     from medvqa.assistant import Assistant
-    from medvqa.models.huggingface import load_model
+    from medvqa.models.loading import load_model
     from medvqa.study import Limits, read_study
 
 # Nouns and errors cost nothing; these bring PyTorch, MONAI and SQLAlchemy, and are loaded on use.
 _HOMES = {
     "Assistant": "medvqa.assistant",
     "Limits": "medvqa.study",
-    "load_model": "medvqa.models.huggingface",
+    "load_model": "medvqa.models.loading",
     "read_study": "medvqa.study",
 }
 

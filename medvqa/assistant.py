@@ -13,7 +13,7 @@ from medvqa.checks import check_answer
 from medvqa.errors import DicomError, GateError, QuestionError
 from medvqa.gate import check_image
 from medvqa.heatmaps import HEATMAPS
-from medvqa.models.huggingface import load_model
+from medvqa.models.loading import load_model
 from medvqa.prompts import clean_question
 from medvqa.records import Agent, Outcome, Request, record
 from medvqa.sessions import Session, begin_session

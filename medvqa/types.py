@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     """Display intensity in [0, 1], shape (rows, columns) or (rows, columns, 3)."""
 
 WindowName: TypeAlias = Literal["file", "lung", "bone", "brain", "soft_tissue"]
-HeatmapMethod: TypeAlias = Literal["attention", "integrated_gradients"]
+HeatmapMethod: TypeAlias = Literal[
+    "attention",
+    "rollout",
+    "relevancy",
+    "integrated_gradients",
+    "token_integrated_gradients",
+    "occlusion",
+    "grad_cam",
+]
 Verdict: TypeAlias = Literal["grounded", "fragile", "image_blind", "unsure"]
 ReviewVerdict: TypeAlias = Literal["agree", "amend", "reject"]
 """What a person made of an answer: right as it stands; right once corrected; wrong or of no use."""
@@ -186,6 +194,8 @@ class ModelIdentity:
     tokenizer_sha256: str
     adapter: str | None
     adapter_sha256: str | None
+    calibration_sha256: str | None = None
+    """Of the `calibration.json` that confidence, abstention and maps rest on; None without one."""
     prompt_version: str
     parameters: Mapping[str, Any]
     """Generation parameters, dtype, device, threads."""

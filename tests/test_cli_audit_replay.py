@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from audit import Entry, Filter, Log, ReadError
 from medvqa.assistant import Assistant
 from medvqa.cli import app
-from medvqa.models.huggingface import load_model
+from medvqa.models.loading import load_model
 from medvqa.study import read_study
 
 QUESTION = "Is there a nodule?"

@@ -215,11 +215,14 @@ class Linear:
     """A model whose likelihood of its answer is a weighted sum of what its processor makes of the image."""
 
     def __init__(self, model: HuggingFaceModel, weights: torch.Tensor) -> None:
-        self.inputs, self.token_grid = model.inputs, model.token_grid
+        self.prompt, self.encode, self.token_grid = model.prompt, model.encode, model.token_grid
         self._weights = weights
 
-    def answer_log_likelihood(self, _inputs: Any, pixel_values: torch.Tensor, _ids: Any) -> torch.Tensor:
-        return (pixel_values * self._weights).sum((1, 2, 3))
+    def see(self, _encoded: Any, pixel_values: torch.Tensor) -> torch.Tensor:
+        return pixel_values
+
+    def answer_log_probabilities(self, _prompt: Any, _ids: Any, features: torch.Tensor) -> torch.Tensor:
+        return (features * self._weights).sum((1, 2, 3))[:, None]
 
 
 def test_integrated_gradients_find_the_only_cell_that_counts(default_model: HuggingFaceModel) -> None:

@@ -18,8 +18,10 @@ from transformers import AutoModelForImageTextToText, LlamaConfig
 from medvqa.errors import ModelError, QuestionError
 from medvqa.heatmaps import HEATMAPS
 from medvqa.models import checkpoints
-from medvqa.models.huggingface import HuggingFaceModel, load_model
+from medvqa.models.huggingface import HuggingFaceModel
+from medvqa.models.loading import load_model
 from medvqa.prompts import clean_question
+from medvqa.types import Image
 
 WEIGHTS = Path(checkpoints.__file__).parent / "weights"
 QUESTIONS = (
@@ -78,6 +80,41 @@ def test_token_probabilities_sum_to_the_teacher_forced_likelihood(model: Hugging
         assert all(token.log_probability <= 0 for token in said.tokens)
 
 
+def test_an_encoded_image_answers_as_an_image_read_anew(model: HuggingFaceModel) -> None:
+    image = noise(seed=5)
+    alone = [plain_generate(model, image, question) for question in QUESTIONS]
+    model.encode(image)
+    for question, (token_ids, log_probabilities) in zip(QUESTIONS, alone, strict=True):
+        said = model.generate(image, question)
+        assert list(said.token_ids) == token_ids
+        found = [token.log_probability for token in said.tokens]
+        assert found == pytest.approx(log_probabilities, abs=1e-5)
+
+
+def plain_generate(model: HuggingFaceModel, image: Image, question: str) -> tuple[list[int], list[float]]:
+    """What transformers alone answers: nothing is kept, and nothing shared."""
+    inputs = model._process([image], [question])
+    output = model._model.generate(
+        **inputs, **model._decoding, return_dict_in_generate=True, output_logits=True
+    )
+    token_ids = output.sequences[0, inputs["input_ids"].shape[1] :]
+    log_probabilities = torch.stack(output.logits)[:, 0].log_softmax(-1)
+    return token_ids.tolist(), log_probabilities.gather(1, token_ids[:, None])[:, 0].tolist()
+
+
+def test_likelihoods_in_one_batch_are_those_one_by_one(model: HuggingFaceModel) -> None:
+    asked = [(noise(seed=seed), question) for seed in range(2) for question in QUESTIONS]
+    together = model.log_likelihoods(asked, (5, 6, 7))
+    alone = [model.log_likelihood(image, question, (5, 6, 7)) for image, question in asked]
+    prompts = [model.prompt(image, question) for image, question in asked]
+    plain = [
+        model.answer_log_probabilities(prompt, (5, 6, 7), prompt.image.features).sum().item()
+        for prompt in prompts
+    ]
+    assert together == pytest.approx(alone, abs=1e-4)
+    assert together == pytest.approx(plain, abs=1e-4)
+
+
 def test_the_greedy_token_is_the_likeliest_of_a_distribution(llava_folder: Path) -> None:
     model = load_model(llava_folder, max_new_tokens=1)
     config = model._model.config
@@ -115,12 +152,14 @@ def test_both_families_give_both_heatmaps(model: HuggingFaceModel, method: str) 
 
 
 def test_attention_rows_are_at_most_one_and_the_kernel_is_put_back(model: HuggingFaceModel) -> None:
-    inputs = model.inputs(noise(), QUESTIONS[0])
+    prompt = model.prompt(noise(), QUESTIONS[0])
     before = model._model.get_decoder().config._attn_implementation
-    attention = model.attention_to_image(inputs, (5, 6, 7))
-    assert attention.shape[0] == 3
-    assert attention.min() > 0
-    assert attention.sum(1).max() <= 1 + 1e-5
+    log_probabilities, layers = model.attentions(prompt, (5, 6, 7), prompt.image.features)
+    tokens = prompt.input_ids.shape[1] + 3
+    assert log_probabilities.shape == (1, 3)
+    assert all(layer.shape[2:] == (tokens, tokens) for layer in layers)
+    assert all(layer[0, :, -4:-1, model.image_positions(prompt)].min() >= 0 for layer in layers)
+    assert all(torch.allclose(layer.sum(-1), torch.ones(()), atol=1e-5) for layer in layers)
     assert model._model.get_decoder().config._attn_implementation == before
 
 

@@ -69,8 +69,7 @@ def test_the_row_pins_the_exact_prompt(
     recorded: tuple[Answer, Event], default_model: HuggingFaceModel
 ) -> None:
     _, event = recorded
-    inputs = default_model.inputs(read_study(MR).images[0], QUESTION)
-    ids = inputs["input_ids"][0].tolist()
+    ids = default_model.prompt(read_study(MR).images[0], QUESTION).input_ids[0].tolist()
     by_hand = hashlib.sha256(" ".join(str(one) for one in ids).encode()).hexdigest()
     assert event.entity["prompt"] == {"tokens": len(ids), "token_sha256": by_hand}
     assert event.entity["batch_size"] == 1

@@ -25,7 +25,7 @@ from transformers import AutoModelForImageTextToText
 from audit import Entry, Event, Filter, Log, ReadError
 from medvqa.assistant import Assistant
 from medvqa.errors import DicomError, ModelError, RecordError
-from medvqa.models.huggingface import load_model
+from medvqa.models.loading import load_model
 from medvqa.records import Agent
 from medvqa.replay import Difference, Replay, replay_answer
 from medvqa.study import read_study

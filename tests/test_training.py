@@ -18,7 +18,8 @@ from transformers import DeepseekVLForConditionalGeneration, LlavaProcessor
 from medvqa.cli import main
 from medvqa.errors import TrainingError
 from medvqa.models import checkpoints
-from medvqa.models.huggingface import HuggingFaceModel, load_model
+from medvqa.models.huggingface import HuggingFaceModel
+from medvqa.models.loading import load_model
 from medvqa.prompts import chat_messages
 from medvqa.simulation import phantom
 from medvqa.training import default_model as default_model_module

@@ -8,7 +8,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from medvqa.assistant import Assistant
 from medvqa.models.checkpoints import DEFAULT_MODEL
-from medvqa.models.huggingface import load_model
+from medvqa.models.loading import load_model
 from medvqa.sessions import Session
 from medvqa.settings import Settings
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+import torch
+
 from medvqa.heatmaps.geometry import paint, token_map
 from medvqa.heatmaps.overlay import save_overlay
 from medvqa.types import Heatmap
@@ -23,10 +25,13 @@ def attention_heatmap(
     Attention says where information could flow from, not that it changed the answer (Jain and Wallace,
     "Attention is not Explanation", 2019).
     """
-    inputs = model.inputs(image, question)
-    attention = model.attention_to_image(inputs, generation.token_ids).mean(0)
-    grid = model.token_grid(inputs, image.shape)
-    values = paint(token_map(attention, grid), grid.box, image.shape)
+    prompt = model.prompt(image, question)
+    with torch.inference_mode():
+        _, layers = model.attentions(prompt, generation.token_ids, prompt.image.features)
+    attention = torch.stack([layer[0].float().mean(0) for layer in layers]).mean(0)
+    predicting = attention[-len(generation.token_ids) - 1 : -1].mean(0)
+    grid = model.token_grid(prompt.image)
+    values = paint(token_map(predicting[model.image_positions(prompt)], grid), grid.box, image.shape)
     return Heatmap(
         method="attention",
         values=values,

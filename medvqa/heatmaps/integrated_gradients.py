@@ -40,8 +40,9 @@ def integrated_gradients_heatmap(
     Raises:
         ModelError: If the family's processor does not give one plain picture (1, channels, rows, columns).
     """
-    inputs = model.inputs(image, question)
-    pixels, baseline = inputs["pixel_values"], model.inputs(blank(image), question)["pixel_values"]
+    prompt = model.prompt(image, question)
+    pixels = prompt.image.inputs["pixel_values"]
+    baseline = model.encode(blank(image)).inputs["pixel_values"]
     if pixels.ndim != 4 or len(pixels) != 1:
         raise ModelError(
             f"Integrated Gradients needs one plain picture, but {model.identity.name} reads pixel values of "
@@ -49,10 +50,11 @@ def integrated_gradients_heatmap(
         )
 
     def score(versions: Tensor) -> Tensor:
-        return model.answer_log_likelihood(inputs, versions, generation.token_ids)
+        features = model.see(prompt.image, versions)
+        return model.answer_log_probabilities(prompt, generation.token_ids, features).sum(1)
 
     attributions, error = _attribute(score, pixels, baseline)
-    grid = model.token_grid(inputs, image.shape)
+    grid = model.token_grid(prompt.image)
     values = paint(pool(attributions[0].sum(0), grid), grid.box, image.shape)
     return Heatmap(
         method="integrated_gradients",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -34,12 +34,14 @@ class TokenGrid:
 class Family:
     """One record a family."""
 
-    image_features: str
-    """Dotted path from the model to the module whose `get_image_features` encodes the image."""
     covered: Callable[[Any, tuple[int, int]], Box]
     """(image processor, rows and columns of the image) to the part that the model sees."""
     grid: Callable[[int, Box], TokenGrid]
     """(number of image tokens, part of the image) to the grid."""
+    shares_prefix: bool = True
+    """Whether the tokens up to the end of the image are read alike, whatever question follows."""
+    answer_fill: Mapping[str, int] = field(default_factory=dict[str, int])
+    """What the answer's tokens have in the decoder's other inputs, where that is not 1."""
 
 
 def resized_or_cropped(image_processor: Any, shape: tuple[int, int]) -> Box:
@@ -68,7 +70,7 @@ def square_grid(tokens: int, box: Box) -> TokenGrid:
     return TokenGrid(first=first, rows=side, columns=side, box=box)
 
 
-_SQUARE = Family(image_features="model", covered=resized_or_cropped, grid=square_grid)
+_SQUARE = Family(covered=resized_or_cropped, grid=square_grid)
 
 FAMILIES: Mapping[str, Family] = MappingProxyType({"deepseek_vl": _SQUARE, "llava": _SQUARE})
 """By transformers' `model_type`."""

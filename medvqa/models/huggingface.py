@@ -1,49 +1,57 @@
-"""The one generic model: any image-text-to-text checkpoint of transformers, with a peft adapter on top."""
+"""The one generic model: any image-text-to-text checkpoint of transformers."""
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Generator, Sequence
+import copy
+import inspect
+from collections import OrderedDict
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import PeftModel, get_peft_model_state_dict
-from peft.utils.save_and_load import load_peft_weights
 from PIL import Image as PillowImage
-from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
-from medvqa.errors import ModelError, QuestionError
+from medvqa.errors import QuestionError
 from medvqa.imaging import to_uint8
 from medvqa.models.base import Generation
-from medvqa.models.checkpoints import (
-    DEFAULT_MODEL,
-    adapter_sha256,
-    declared_modalities,
-    find_checkpoint,
-    tokenizer_sha256,
-    weights_sha256,
+from medvqa.models.encoding import (
+    EncodedImage,
+    Prefix,
+    Prompt,
+    cache_of,
+    content_digest,
+    features_of,
+    layers_of,
 )
 from medvqa.models.families import TokenGrid, family_of
-from medvqa.prompts import PROMPT_VERSION, chat_messages
-from medvqa.types import ModelIdentity, Token
+from medvqa.prompts import chat_messages
+from medvqa.types import Token
 
 if TYPE_CHECKING:
-    from medvqa.types import Image
+    from medvqa.models.calibration import Calibration
+    from medvqa.types import Image, ModelIdentity
 
-_LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "numpy", "pillow", "monai", "pydicom", "captum")
-_UNLOADABLE = (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, SafetensorError)
+_KEPT = 6
+"""Encoded images that are kept: the last one, its blanked version, and those it is compared with."""
 
 
 class HuggingFaceModel:
-    """A loaded checkpoint; make one with `load_model`."""
+    """A loaded checkpoint; make one with `load_model`.
+
+    An image is encoded once, and its tokens go through the decoder once, however many questions are asked
+    about it. Both happen in a batch of one, so that the bits do not depend on what was asked before.
+    """
 
     def __init__(
-        self, model: Any, processor: Any, identity: ModelIdentity, *, modalities: frozenset[str] = frozenset()
+        self,
+        model: Any,
+        processor: Any,
+        identity: ModelIdentity,
+        *,
+        modalities: frozenset[str] = frozenset(),
+        calibration: Calibration | None = None,
     ) -> None:
         """Wrap a model in eval mode; its parameters are frozen, since only inputs are ever differentiated."""
         self._model = model.eval().requires_grad_(False)
@@ -57,8 +65,10 @@ class HuggingFaceModel:
             "suppress_tokens": [self._image_token_id],
             "max_new_tokens": identity.parameters["max_new_tokens"],
         }
+        self._encoded: OrderedDict[str, EncodedImage] = OrderedDict()
         self.identity = identity
         self.modalities = modalities
+        self.calibration = calibration
 
     def generate(self, image: Image, question: str) -> Generation:
         """Answer by greedy decoding, one image and one question at a time.
@@ -67,12 +77,22 @@ class HuggingFaceModel:
             QuestionError: If image and question together are longer than the model can read, or the question
                 holds one of its special tokens.
         """
-        inputs = self.inputs(image, question)
+        prompt = self.prompt(image, question)
+        prefix = prompt.image.prefix
+        known = (
+            {"mm_encoder_outputs": {"image": prompt.image.output}}
+            if prefix is None
+            else {"past_key_values": cache_of([prefix.layers])}
+        )
         with torch.inference_mode():
             output = self._model.generate(
-                **inputs, **self._decoding, return_dict_in_generate=True, output_logits=True
+                **prompt.inputs,
+                **known,
+                **self._decoding,
+                return_dict_in_generate=True,
+                output_logits=True,
             )
-        token_ids = output.sequences[0, inputs["input_ids"].shape[1] :]
+        token_ids = output.sequences[0, prompt.input_ids.shape[1] :]
         log_probabilities = torch.stack(output.logits)[:, 0].float().log_softmax(-1)
         chosen = log_probabilities.gather(1, token_ids[:, None])[:, 0].tolist()
         tokenizer = self._processor.tokenizer
@@ -83,12 +103,12 @@ class HuggingFaceModel:
                 for token_id, log_probability in zip(token_ids.tolist(), chosen, strict=True)
             ),
             token_ids=tuple(token_ids.tolist()),
-            prompt_token_ids=tuple(inputs["input_ids"][0].tolist()),
+            prompt_token_ids=tuple(prompt.input_ids[0].tolist()),
         )
 
     def answer_many(self, images: Sequence[Image], questions: Sequence[str]) -> list[str]:
         """The texts alone, for one question about each image, as one batch padded on the left."""
-        inputs = self._encode(images, questions)
+        inputs = self._process(images, questions)
         with torch.inference_mode():
             sequences = self._model.generate(**inputs, **self._decoding)
         answers = sequences[:, inputs["input_ids"].shape[1] :]
@@ -98,51 +118,183 @@ class HuggingFaceModel:
 
     def log_likelihood(self, image: Image, question: str, token_ids: tuple[int, ...]) -> float:
         """Natural logarithm of the probability of answering with `token_ids`."""
-        inputs = self.inputs(image, question)
-        with torch.inference_mode():
-            return self.answer_log_likelihood(inputs, inputs["pixel_values"], token_ids).item()
+        return self.log_likelihoods([(image, question)], token_ids)[0]
 
-    def inputs(self, image: Image, question: str) -> dict[str, Tensor]:
-        """What the processor makes of image and question: `input_ids` (1, tokens), `pixel_values`, ..."""
-        return self._encode([image], [question])
-
-    def answer_log_likelihood(
-        self, inputs: dict[str, Tensor], pixel_values: Tensor, token_ids: tuple[int, ...]
-    ) -> Tensor:
-        """Log-likelihood of the answer for each of several versions of the pixels, differentiable in them.
+    def log_likelihoods(self, asked: Sequence[tuple[Image, str]], token_ids: tuple[int, ...]) -> list[float]:
+        """Natural logarithms of the probability of one answer to each of several questions, as one batch.
 
         Args:
-            inputs: Of one image and question.
-            pixel_values: (versions, *shape of one image's pixel values).
+            asked: Images with questions about them.
             token_ids: The answer.
 
-        Returns:
-            Natural logarithms, shape (versions,).
+        Raises:
+            QuestionError: As for `generate`.
         """
-        output = self._forward(inputs, pixel_values, token_ids)
-        answer = torch.tensor(token_ids, device=output.logits.device)
-        log_probabilities = output.logits[:, -len(token_ids) - 1 : -1].float().log_softmax(-1)
-        return log_probabilities.gather(2, answer.expand(len(pixel_values), -1)[..., None])[..., 0].sum(1)
+        prompts = [self.prompt(image, question) for image, question in asked]
+        prefixes = [prompt.image.prefix for prompt in prompts if prompt.image.prefix is not None]
+        together = len(prefixes) == len(prompts) and len({prefix.input_ids.shape for prefix in prefixes}) == 1
+        with torch.inference_mode():
+            if together:
+                return self._continue_prefixes(prefixes, prompts, token_ids)
+            return [
+                self.answer_log_probabilities(prompt, token_ids, prompt.image.features).sum().item()
+                for prompt in prompts
+            ]
 
-    def attention_to_image(self, inputs: dict[str, Tensor], token_ids: tuple[int, ...]) -> Tensor:
-        """Attention that predicting each answer token pays to each image token, mean over layers and heads.
+    def encode(self, image: Image) -> EncodedImage:
+        """The image after the vision tower; kept, so that the next question about it finds it."""
+        digest = content_digest(image)
+        if digest not in self._encoded:
+            self._encoded[digest] = self._encode(image)
+            if len(self._encoded) > _KEPT:
+                self._encoded.popitem(last=False)
+        self._encoded.move_to_end(digest)
+        return self._encoded[digest]
+
+    def prompt(self, image: Image, question: str) -> Prompt:
+        """Image and question as the decoder reads them.
+
+        Raises:
+            QuestionError: As for `generate`.
+        """
+        encoded = self.encode(image)
+        if encoded.prefix is None:
+            inputs = self._process([image], [question])
+        else:
+            input_ids = torch.cat([encoded.prefix.input_ids, self._tokens_after_image(question)], 1)
+            inputs = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}
+            self._require_room(input_ids.shape[1])
+        read = {name: value for name, value in inputs.items() if name not in encoded.inputs}
+        return Prompt(image=encoded, inputs=read)
+
+    def see(self, encoded: EncodedImage, pixel_values: Tensor) -> Tensor:
+        """Image tokens for versions of the image's pixel values, differentiable in them.
+
+        Args:
+            encoded: The image; what the tower wants besides the pixels is taken from it.
+            pixel_values: (versions, *shape of one image's pixel values).
 
         Returns:
-            Shape (answer tokens, image tokens); each row sums to at most 1.
+            Shape (versions, tokens, width).
         """
-        with torch.inference_mode(), self._eager_attention():
-            output = self._forward(inputs, inputs["pixel_values"], token_ids, output_attentions=True)
-        attention = torch.stack([layer[0].float().mean(0) for layer in output.attentions]).mean(0)
-        at_image = (inputs["input_ids"][0] == self._image_token_id).nonzero()[:, 0]
-        return attention[-len(token_ids) - 1 : -1][:, at_image]
+        inputs = {name: _repeated(value, len(pixel_values)) for name, value in encoded.inputs.items()}
+        return features_of(self._vision(inputs | {"pixel_values": pixel_values}))
 
-    def token_grid(self, inputs: dict[str, Tensor], shape: tuple[int, int]) -> TokenGrid:
-        """Where the image tokens lie on an image of `shape` (rows, columns)."""
-        tokens = int((inputs["input_ids"] == self._image_token_id).sum())
-        return self._family.grid(tokens, self._family.covered(self._processor.image_processor, shape))
+    def answer_log_probabilities(
+        self, prompt: Prompt, token_ids: tuple[int, ...], features: Tensor
+    ) -> Tensor:
+        """Log-probability of each token of an answer, for versions of the image's tokens.
 
-    def _encode(self, images: Sequence[Image], questions: Sequence[str]) -> dict[str, Tensor]:
-        """One row a pair, padded on the left; refuse what is longer than the model reads."""
+        Args:
+            prompt: Image and question.
+            token_ids: The answer.
+            features: Image tokens, (versions, tokens, width); what is returned is differentiable in them.
+
+        Returns:
+            Natural logarithms, shape (versions, answer tokens).
+        """
+        return _chosen(self._force(prompt, token_ids, features).logits, token_ids)
+
+    def attentions(
+        self, prompt: Prompt, token_ids: tuple[int, ...], features: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """What each token attends to while it is read, with the answer's log-probabilities.
+
+        Args:
+            prompt: Image and question.
+            token_ids: The answer.
+            features: Image tokens, (1, tokens, width).
+
+        Returns:
+            Log-probabilities, shape (1, answer tokens), and of each layer the weights, shape (1, heads,
+            tokens, tokens): prompt and answer. Row `tokens - answer tokens - 1 + i` predicts answer token i.
+            All are differentiable, and the logarithms in the weights.
+        """
+        with self._eager_attention():
+            output = self._force(prompt, token_ids, features, output_attentions=True)
+        return _chosen(output.logits, token_ids), tuple(output.attentions)
+
+    def image_positions(self, prompt: Prompt) -> Tensor:
+        """Places of the image's tokens in the prompt, shape (tokens,)."""
+        return (prompt.input_ids[0] == self._image_token_id).nonzero()[:, 0]
+
+    def token_grid(self, encoded: EncodedImage) -> TokenGrid:
+        """Where the image tokens lie on the image."""
+        covered = self._family.covered(self._processor.image_processor, encoded.shape)
+        return self._family.grid(encoded.features.shape[1], covered)
+
+    def _encode(self, image: Image) -> EncodedImage:
+        with torch.no_grad():  # not inference_mode: explanations go through these tensors backwards
+            whole = self._process([image], ["?"])
+            wanted = inspect.signature(self._core.get_image_features).parameters.keys()
+            seen = {name: value for name, value in whole.items() if name in wanted}
+            output = self._vision(seen)
+        return EncodedImage(
+            inputs=seen,
+            output=output,
+            features=features_of(output),
+            shape=image.shape,
+            prefix=self._read_prefix(whole["input_ids"], output) if self._family.shares_prefix else None,
+        )
+
+    def _read_prefix(self, input_ids: Tensor, output: Any) -> Prefix | None:
+        """Let the decoder read as far as the image's end; None where that cannot be told or kept."""
+        words = self._tokens_after_image("?")
+        if not torch.equal(input_ids[:, -words.shape[1] :], words):
+            return None
+        beginning = input_ids[:, : -words.shape[1]]
+        with torch.no_grad():
+            read = self._model(
+                input_ids=beginning, mm_encoder_outputs={"image": output}, use_cache=True, logits_to_keep=1
+            )
+        layers = layers_of(read.past_key_values)
+        return None if layers is None else Prefix(input_ids=beginning, layers=layers)
+
+    @property
+    def _core(self) -> Any:
+        """The module that encodes images."""
+        return self._model.model if hasattr(self._model, "model") else self._model
+
+    def _vision(self, inputs: Mapping[str, Tensor]) -> Any:
+        return self._core.get_image_features(**inputs, return_dict=True)
+
+    def _continue_prefixes(
+        self, prefixes: Sequence[Prefix], prompts: Sequence[Prompt], token_ids: tuple[int, ...]
+    ) -> list[float]:
+        """Teacher forcing from the end of the images on, padded on the right, where no answer looks."""
+        answer = torch.tensor([token_ids], device=prompts[0].input_ids.device)
+        rows = [
+            torch.cat([prompt.input_ids[:, prefix.input_ids.shape[1] :], answer], 1)[0]
+            for prefix, prompt in zip(prefixes, prompts, strict=True)
+        ]
+        logits = self._model(
+            input_ids=torch.nn.utils.rnn.pad_sequence(rows, batch_first=True),
+            past_key_values=cache_of([prefix.layers for prefix in prefixes]),
+            use_cache=True,
+        ).logits
+        ends = [len(row) for row in rows]
+        return [
+            _chosen(logits[place : place + 1, :end], token_ids).sum().item() for place, end in enumerate(ends)
+        ]
+
+    def _force(self, prompt: Prompt, token_ids: tuple[int, ...], features: Tensor, **options: Any) -> Any:
+        """Teacher forcing: the prompt followed by the answer, once for each version of the image's tokens."""
+        versions, answer = len(features), torch.tensor([token_ids], device=features.device)
+        inputs = {name: _repeated(value, versions) for name, value in prompt.inputs.items()}
+        for name, value in inputs.items():
+            if name == "input_ids":
+                added = answer.expand(versions, -1)
+            elif value.shape[1:] == prompt.input_ids.shape[1:]:
+                added = value.new_full((versions, len(token_ids)), self._family.answer_fill.get(name, 1))
+            else:
+                continue
+            inputs[name] = torch.cat([value, added], 1)
+        output = copy.copy(prompt.image.output)
+        output["pooler_output"] = features if torch.is_tensor(output.pooler_output) else list(features)
+        return self._model(**inputs, mm_encoder_outputs={"image": output}, use_cache=False, **options)
+
+    def _process(self, images: Sequence[Image], questions: Sequence[str]) -> dict[str, Tensor]:
+        """One row a pair, padded on the left."""
         inputs = self._processor(
             text=[self._render(question) for question in questions],
             images=[PillowImage.fromarray(to_uint8(image)) for image in images],
@@ -150,14 +302,23 @@ class HuggingFaceModel:
             padding=True,
             add_special_tokens=False,
         )
+        self._require_room(inputs["input_ids"].shape[1])
+        return dict(inputs.to(self._model.device, self._model.dtype))
+
+    def _require_room(self, tokens: int) -> None:
         longest = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
-        needed = inputs["input_ids"].shape[1] + self.identity.parameters["max_new_tokens"]
+        needed = tokens + self.identity.parameters["max_new_tokens"]
         if longest and needed > longest:
             raise QuestionError(
                 f"image, question and answer need {needed} tokens but {self.identity.name} reads {longest}; "
                 "shorten the question"
             )
-        return dict(inputs.to(self._model.device, self._model.dtype))
+
+    def _tokens_after_image(self, question: str) -> Tensor:
+        """The prompt's tokens from the end of the image on, (1, tokens)."""
+        text = self._render(question).rpartition(self._processor.image_token)[2]
+        words = self._processor.tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
+        return words.to(self._model.device)
 
     def _render(self, question: str) -> str:
         """Refuse what would be read as an image or as the end of the question, not as words."""
@@ -168,20 +329,6 @@ class HuggingFaceModel:
                     "leave it out"
                 )
         return self._processor.apply_chat_template(chat_messages(question), add_generation_prompt=True)
-
-    def _forward(
-        self, inputs: dict[str, Tensor], pixel_values: Tensor, token_ids: tuple[int, ...], **options: Any
-    ) -> Any:
-        """Teacher forcing: the prompt followed by the answer, once for each version of the pixels."""
-        answer = torch.tensor([token_ids], device=pixel_values.device)
-        input_ids = torch.cat([inputs["input_ids"], answer], 1).expand(len(pixel_values), -1)
-        return self._model(
-            input_ids=input_ids,
-            attention_mask=torch.ones_like(input_ids),
-            pixel_values=pixel_values,
-            use_cache=False,
-            **options,
-        )
 
     @contextmanager
     def _eager_attention(self) -> Generator[None]:
@@ -195,110 +342,13 @@ class HuggingFaceModel:
             decoder.set_attn_implementation(before)
 
 
-def load_model(
-    name_or_path: str | Path = DEFAULT_MODEL,
-    *,
-    adapter: str | Path | None = None,
-    device: str | None = None,
-    max_new_tokens: int = 32,
-) -> HuggingFaceModel:
-    """Load a checkpoint through transformers' Auto classes, and a peft adapter on top of it.
-
-    Args:
-        name_or_path: `default`, a folder, or a name on the Hugging Face hub.
-        adapter: A folder or hub name of a peft adapter made for that model.
-        device: Such as `cpu` or `cuda:0`; by default the GPU where there is one.
-        max_new_tokens: Longest answer.
-
-    Raises:
-        ModelError: If the checkpoint or adapter cannot be found or loaded, they do not fit, or there is no
-            such device.
-    """
-    folder = find_checkpoint(name_or_path)
-    place = _usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    processor, model = _read_checkpoint(folder, dtype=torch.float32 if place.type == "cpu" else "auto")
-    adapter_folder = find_checkpoint(adapter) if adapter is not None else None
-    if adapter_folder is not None:
-        model = _with_adapter(model, adapter_folder)
-    identity = ModelIdentity(
-        name=str(name_or_path),
-        model_type=model.config.model_type,
-        weights_sha256=weights_sha256(folder),
-        tokenizer_sha256=tokenizer_sha256(folder),
-        adapter=None if adapter is None else str(adapter),
-        adapter_sha256=None if adapter_folder is None else adapter_sha256(adapter_folder),
-        prompt_version=PROMPT_VERSION,
-        parameters={
-            "decoding": "greedy",
-            "max_new_tokens": max_new_tokens,
-            "dtype": str(model.dtype).removeprefix("torch."),
-            "device": place.type,
-            "threads": torch.get_num_threads(),
-            "attention": model.config._attn_implementation,
-            "hardware": _hardware(place),
-        },
-        libraries={"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
-    )
-    return HuggingFaceModel(model.to(place), processor, identity, modalities=declared_modalities(folder))
+def _repeated(value: Tensor, times: int) -> Tensor:
+    """A batch of one, repeated along the batch."""
+    return value.repeat(times, *[1] * (value.ndim - 1))
 
 
-def _usable_device(name: str) -> torch.device:
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:  # builds without CUDA assert
-        raise ModelError(f"device {name!r} cannot be used: {_first_line(error)}; choose cpu") from error
-
-
-def _hardware(place: torch.device) -> str:
-    """What decides how floats are summed: the GPU, or the processor's instruction set as PyTorch uses it."""
-    if place.type == "cuda":
-        return torch.cuda.get_device_name(place)
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
-
-
-def _read_checkpoint(folder: Path, *, dtype: Any) -> tuple[Any, Any]:
-    """Processor and model; only safetensors files are read, since only they are in the model's digest."""
-    try:
-        # Before the weights, which may be many gigabytes.
-        family_of(AutoConfig.from_pretrained(folder).model_type)
-        processor = AutoProcessor.from_pretrained(folder, backend="pil")
-        loaded: Any = AutoModelForImageTextToText.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, output_loading_info=True
-        )
-        model, report = loaded
-    except _UNLOADABLE as error:
-        raise ModelError(
-            f"{folder.name!r} cannot be loaded as an image-text-to-text model: {_first_line(error)}"
-        ) from error
-    if missing := report["missing_keys"]:
-        raise ModelError(
-            f"weights in {folder.name!r} lack {len(missing)} of the model's tensors, such as {min(missing)}; "
-            "they would be random, so fetch the checkpoint again"
-        )
-    if getattr(processor, "image_processor", None) is None or not processor.chat_template:
-        raise ModelError(
-            f"{folder.name!r} has no image processor or no chat template; add preprocessor_config.json and "
-            "chat_template.jinja"
-        )
-    return processor, model
-
-
-def _with_adapter(model: Any, folder: Path) -> Any:
-    """Merge the adapter into the weights, so that it costs nothing at each question."""
-    try:
-        adapted = cast("Any", PeftModel.from_pretrained(model, folder))
-        # peft only warns of matrices without a place, and of places without a matrix.
-        stored = load_peft_weights(str(folder), device="cpu").keys()
-        strays = sorted(key for key in stored ^ get_peft_model_state_dict(adapted).keys() if "lora_" in key)
-        if strays:
-            raise ValueError(f"{len(strays)} matrices do not match, such as {strays[0]}")
-        return adapted.merge_and_unload()
-    except _UNLOADABLE as error:
-        raise ModelError(
-            f"adapter {folder.name!r} does not fit this model: {_first_line(error)}; "
-            "pass the base model that it was tuned from with --model"
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
+def _chosen(logits: Tensor, token_ids: tuple[int, ...]) -> Tensor:
+    """Log-probabilities of the tokens that end a sequence, (batch, tokens), from its logits."""
+    answer = torch.tensor(token_ids, device=logits.device).expand(len(logits), -1)
+    log_probabilities = logits[:, -len(token_ids) - 1 : -1].float().log_softmax(-1)
+    return log_probabilities.gather(2, answer[..., None])[..., 0]

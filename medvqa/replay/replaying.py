@@ -16,7 +16,8 @@ from medvqa import records
 from medvqa.checks import check_answer
 from medvqa.heatmaps import HEATMAPS
 from medvqa.models.checkpoints import adapter_sha256, find_checkpoint, tokenizer_sha256, weights_sha256
-from medvqa.models.huggingface import HuggingFaceModel, load_model
+from medvqa.models.huggingface import HuggingFaceModel
+from medvqa.models.loading import load_model
 from medvqa.records import Agent, describe_answer, heatmap_sha256
 from medvqa.replay.differences import (
     Difference,

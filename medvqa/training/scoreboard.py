@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medvqa.imaging import blank
-from medvqa.models.huggingface import load_model
+from medvqa.models.loading import load_model
 from medvqa.training.pictures import Picture, load_pictures, make_phantoms, with_nodule
 from medvqa.training.questions import ask_everything
 from medvqa.types import Image, ImageRef
