@@ -10,8 +10,22 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from medvqa.models.encoding import EncodedImage
     from medvqa.models.families import Box, TokenGrid
+    from medvqa.models.huggingface import HuggingFaceModel
     from medvqa.types import Pixels
+
+
+def paint_tokens(scores: Tensor, model: HuggingFaceModel, encoded: EncodedImage) -> Pixels:
+    """Paint scores of the image's tokens, shape (tokens,), over the image; as `paint` returns it."""
+    grid = model.token_grid(encoded)
+    return paint(token_map(scores, grid), grid.box, encoded.shape)
+
+
+def paint_pixels(attribution: Tensor, model: HuggingFaceModel, encoded: EncodedImage) -> Pixels:
+    """Paint an attribution shaped like `encoded.inputs["pixel_values"]`, summed over the tokens' cells."""
+    grid = model.token_grid(encoded)
+    return paint(pool(attribution[0].sum(0), grid), grid.box, encoded.shape)
 
 
 def token_map(scores: Tensor, grid: TokenGrid) -> Tensor:
