@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections import OrderedDict
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -167,6 +167,10 @@ class HuggingFaceModel:
         read = {name: value for name, value in inputs.items() if name not in encoded.inputs}
         return Prompt(image=encoded, inputs=read)
 
+    def pixel_values(self, image: Image) -> Tensor:
+        """What the processor makes of an image's pixels, as `encode` has it, without encoding it."""
+        return self._process([image], ["?"])["pixel_values"]
+
     def see(self, encoded: EncodedImage, pixel_values: Tensor) -> Tensor:
         """Image tokens for versions of the image's pixel values, differentiable in them.
 
@@ -222,6 +226,14 @@ class HuggingFaceModel:
         """Where the image tokens lie on the image."""
         covered = self._family.covered(self._processor.image_processor, encoded.shape)
         return self._family.grid(encoded.features.shape[1], covered)
+
+    def altered(self, alter: Callable[[Any], None]) -> HuggingFaceModel:
+        """A copy whose weights went through `alter`, which is given the PyTorch module."""
+        module = copy.deepcopy(self._model)
+        alter(module)
+        return HuggingFaceModel(
+            module, self._processor, self.identity, modalities=self.modalities, calibration=self.calibration
+        )
 
     def _encode(self, image: Image) -> EncodedImage:
         with torch.no_grad():  # not inference_mode: explanations go through these tensors backwards
