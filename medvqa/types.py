@@ -27,6 +27,8 @@ HeatmapMethod: TypeAlias = Literal[
     "occlusion",
     "grad_cam",
 ]
+HeatmapLevel: TypeAlias = Literal["good", "weak", "chance"]
+"""Of a heatmap: better than random maps and than edges; better than random maps alone; no better than they."""
 Verdict: TypeAlias = Literal["grounded", "fragile", "image_blind", "unsure"]
 ReviewVerdict: TypeAlias = Literal["agree", "amend", "reject"]
 """What a person made of an answer: right as it stands; right once corrected; wrong or of no use."""
@@ -212,6 +214,57 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Curves:
+    """What the answer is worth while cells of the image are hidden or shown in the order of a map."""
+
+    deletion: tuple[float, ...]
+    """Share of the answer's worth that is left with the first cells hidden: 1 as it was given, 0 as without
+    any of the image; one a fraction. A map that marks what decided falls early."""
+    insertion: tuple[float, ...]
+    """The same with the first cells shown and the others hidden: it rises early."""
+
+    @property
+    def deletion_auc(self) -> float:
+        """Mean of `deletion`; lower is better."""
+        return sum(self.deletion) / len(self.deletion)
+
+    @property
+    def insertion_auc(self) -> float:
+        """Mean of `insertion`; higher is better."""
+        return sum(self.insertion) / len(self.insertion)
+
+    @property
+    def gain(self) -> float:
+        """`insertion_auc` - `deletion_auc`: by which maps are compared; higher is better."""
+        return self.insertion_auc - self.deletion_auc
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeatmapGrade:
+    """Whether a heatmap marks what decided this answer; measured by `medvqa.checks.faithfulness`."""
+
+    level: HeatmapLevel
+    reason: str
+    """One sentence for a person, beside the map or, where it is not drawn, in its place."""
+    fractions: tuple[float, ...]
+    """Shares of the cells that were hidden or shown."""
+    curves: Curves
+    """Of the map."""
+    random: Curves
+    """Mean of the random maps' curves."""
+    edges: Curves
+    """Of a map that marks edges in the image, whatever was asked."""
+    beaten: float
+    """Share of the random maps whose gain is smaller than the map's, in [0, 1]."""
+    infidelity: float | None
+    """By captum (Yeh et al. 2019), as a share of what hiding cells did: 0 where the map tells it exactly, 1
+    where it tells nothing; None where hiding cells did nothing."""
+    randomisation: float | None
+    """Rank correlation of this method's maps with those of the model with random weights, in [-1, 1]; None
+    where it was not measured for this model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Heatmap:
     """How much each pixel spoke for the answer, aligned with the image's own pixel matrix."""
 
@@ -224,11 +277,13 @@ class Heatmap:
     """The scalar that the map explains."""
     convergence_delta: float | None = None
     """Integrated Gradients: relative completeness error, |sum of attributions - gap| / |gap|."""
+    grade: HeatmapGrade | None = None
+    """None where it was not graded."""
     draw: Callable[[Path], None] = field(repr=False, compare=False)
     """Writes the map over the image to a PNG file."""
 
     def save(self, path: str | Path) -> None:
-        """Write the map, drawn over its image, as a PNG file."""
+        """Write the map, drawn over its image, as a PNG file; one no better than chance is not drawn."""
         self.draw(Path(path))
 
 
