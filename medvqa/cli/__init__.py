@@ -24,6 +24,7 @@ COMMANDS = {
     "demo": ("medvqa.cli.demo:demo", "Watch real and simulated studies become checked, recorded answers."),
     "review": ("medvqa.cli.review:review", "Agree with a recorded answer, amend or reject it."),
     "sign": ("medvqa.cli.review:sign", "Sign what was reviewed."),
+    "simulate": ("medvqa.cli.simulate:simulate", "Insert findings of known place into images."),
     "train": ("medvqa.cli.train:train", "Train the small default model from nothing."),
     "ui": ("medvqa.cli.ui:ui", "Open the screens in a browser."),
 }

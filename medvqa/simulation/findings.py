@@ -84,7 +84,7 @@ def place_finding(kind: Kind, pixels: Pixels, rng: np.random.Generator) -> Findi
 
 
 def insert_finding(pixels: Pixels, finding: Finding) -> Pixels:
-    """Return a copy of `pixels` (rows, columns) in [0, 1] with `finding` blended in; the rest is unchanged."""
+    """Return a copy of `pixels` (rows, columns) in [0, 1] with `finding` blended in, the rest unchanged."""
     if finding.kind == "nodule":
         radius = finding.size / 2
         nodule = Nodule(row=finding.row, column=finding.column, radius=radius, contrast=finding.contrast)
@@ -115,7 +115,7 @@ def _place(pixels: Pixels, rng: np.random.Generator, *, size: float, cornered: b
     fitting = clear & (uniform_filter(pixels, extent, mode="nearest") < 0.6)
     if not cornered:
         # Most of it on the body: a finding in the air beside it would be too easy to find.
-        fitting &= uniform_filter((pixels > 0.08).astype(np.float32), extent, mode="nearest") > 0.75
+        fitting &= uniform_filter((pixels > 0.12).astype(np.float32), extent, mode="nearest") > 0.75
     candidates = np.flatnonzero(fitting if fitting.any() else clear)
     row, column = np.unravel_index(rng.choice(candidates), pixels.shape)
     return float(row) + 0.5, float(column) + 0.5
@@ -155,7 +155,7 @@ def _mass(down: _Field, across: _Field, radius: float, rng: np.random.Generator)
 
 def _line(down: _Field, across: _Field, radius: float, rng: np.random.Generator) -> _Field:
     """A catheter-like curve of even width, its course a bent stroke."""
-    thickness = max(1.5, 0.05 * radius)
+    thickness = max(2.0, 0.06 * radius)
     along = np.linspace(-1, 1, 33)
     bend = rng.uniform(0.15, 0.5) * rng.choice((-1, 1))
     course = np.stack([along, bend * (along**2 - 1 / 3) + rng.uniform(-0.2, 0.2) * (along**3 - along)])
