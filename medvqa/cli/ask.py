@@ -33,7 +33,7 @@ def ask(
     question: Annotated[str, typer.Argument(help="In plain words, such as 'Is there a tumor?'.")],
     *,
     heatmap: Annotated[
-        str | None, typer.Option(help=f"Also explain the answer: {' or '.join(HEATMAPS)}.")
+        str | None, typer.Option(help=f"Also explain the answer: {', '.join(HEATMAPS)}.")
     ] = None,
     image: Annotated[
         int | None, typer.Option(min=1, help="Which image of the study; else the middle one.")

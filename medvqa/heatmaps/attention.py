@@ -2,40 +2,63 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 
-from medvqa.heatmaps.geometry import paint, token_map
-from medvqa.heatmaps.overlay import save_overlay
+from medvqa.heatmaps.geometry import paint_tokens
+from medvqa.heatmaps.making import heatmap_of
+from medvqa.heatmaps.targets import ANSWER, Target, Term, scalar_of
 from medvqa.types import Heatmap
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from medvqa.models.base import Generation
+    from medvqa.models.encoding import Prompt
     from medvqa.models.huggingface import HuggingFaceModel
     from medvqa.types import Image
 
 
 def attention_heatmap(
-    model: HuggingFaceModel, image: Image, question: str, generation: Generation
+    model: HuggingFaceModel,
+    image: Image,
+    question: str,
+    generation: Generation,
+    *,
+    target: Target = ANSWER,
 ) -> Heatmap:
-    """Map attention, mean over layers, heads and answer tokens, onto the image.
+    """Map attention, mean over heads, tokens and layers (the calibrated ones, or all), onto the image.
 
     Attention says where information could flow from, not that it changed the answer (Jain and Wallace,
-    "Attention is not Explanation", 2019).
+    "Attention is not Explanation", 2019). For a contrast, that of the other answer is taken away.
     """
     prompt = model.prompt(image, question)
+    scalar = scalar_of(target, model, generation)
+    layers = model.calibration.attention_layers if model.calibration else None
     with torch.inference_mode():
-        _, layers = model.attentions(prompt, generation.token_ids, prompt.image.features)
-    attention = torch.stack([layer[0].float().mean(0) for layer in layers]).mean(0)
-    predicting = attention[-len(generation.token_ids) - 1 : -1].mean(0)
+        looks = [term.sign * _look(model, prompt, term, layers) for term in scalar.terms]
     grid = model.token_grid(prompt.image)
-    values = paint(token_map(predicting[model.image_positions(prompt)], grid), grid.box, image.shape)
-    return Heatmap(
-        method="attention",
-        values=values,
+    averaged = "layers" if layers is None else f"layers {', '.join(str(layer + 1) for layer in layers)}"
+    return heatmap_of(
+        "attention",
+        paint_tokens(torch.stack(looks).sum(0), model, prompt.image),
+        image,
         grid=(grid.rows, grid.columns),
-        explained="attention of the answer's tokens to the image's, mean over layers and heads",
-        draw=partial(save_overlay, image, values),
+        explained=f"attention while predicting {scalar.predicted}, mean over {averaged} and heads",
     )
+
+
+def predicting(term: Term) -> slice:
+    """Rows of an attention matrix (prompt and answer) that predict the tokens of `term`."""
+    length = len(term.token_ids)
+    first, stop, _ = term.tokens.indices(length)
+    return slice(first - length - 1, stop - length - 1)
+
+
+def _look(model: HuggingFaceModel, prompt: Prompt, term: Term, layers: tuple[int, ...] | None) -> Tensor:
+    """Attention to each image token, shape (tokens,)."""
+    _, weights = model.attentions(prompt, term.token_ids, prompt.image.features)
+    chosen = weights if layers is None else [weights[layer] for layer in layers]
+    mean = torch.stack([layer[0].float().mean(0) for layer in chosen]).mean(0)
+    return mean[predicting(term)].mean(0)[model.image_positions(prompt)]

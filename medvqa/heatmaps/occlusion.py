@@ -1,0 +1,85 @@
+"""What the answer loses when part of the picture is hidden: occlusion (Zeiler and Fergus 2014)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from medvqa.heatmaps.baselines import BASELINES, Baseline
+from medvqa.heatmaps.geometry import paint
+from medvqa.heatmaps.making import heatmap_of
+from medvqa.heatmaps.targets import ANSWER, Target, scalar_of
+from medvqa.types import Heatmap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from medvqa.models.base import Generation
+    from medvqa.models.families import TokenGrid
+    from medvqa.models.huggingface import HuggingFaceModel
+    from medvqa.types import Image, Pixels
+
+_MOST = 8
+"""Cells along an edge: 64 versions of the image are what a person waits for."""
+_AT_ONCE = 16
+
+
+def occlusion_heatmap(
+    model: HuggingFaceModel,
+    image: Image,
+    question: str,
+    generation: Generation,
+    *,
+    target: Target = ANSWER,
+    baseline: Baseline = "mean",
+) -> Heatmap:
+    """Map how much the target falls when each cell of the picture is replaced by the baseline.
+
+    The picture itself is changed and seen anew, on the grid of the image's tokens, or one of at most 8 x 8
+    where that is finer. Replacing tokens would be cheaper and less honest: a token's neighbours, and a global
+    token, have seen what it stands for.
+
+    Reference: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014.
+    """
+    prompt = model.prompt(image, question)
+    scalar = scalar_of(target, model, generation)
+    empty, described = BASELINES[baseline]
+    grid = model.token_grid(prompt.image)
+    cells = (min(grid.rows, _MOST), min(grid.columns, _MOST))
+    versions = list(_hide_cells(image, empty(image).pixels, grid, cells))
+    scores = [scalar.score(model, prompt, prompt.image.features)]
+    with torch.inference_mode():
+        for start in range(0, len(versions), _AT_ONCE):
+            pixel_values = [model.pixel_values(hidden) for hidden in versions[start : start + _AT_ONCE]]
+            scores.append(scalar.score(model, prompt, model.see(prompt.image, torch.cat(pixel_values))))
+    losses = scores[0] - torch.cat(scores[1:])
+    return heatmap_of(
+        "occlusion",
+        paint(losses.reshape(cells), grid.box, image.shape),
+        image,
+        grid=cells,
+        explained=f"{scalar.formula} of the image, less that with a cell {described}",
+    )
+
+
+def _hide_cells(image: Image, filling: Pixels, grid: TokenGrid, cells: tuple[int, int]) -> Iterator[Image]:
+    """Versions of the image with one cell each replaced, in reading order."""
+    top, left, bottom, right = grid.box
+    rows, columns = image.shape
+    row_edges = _edges(top, bottom, cells[0], rows)
+    column_edges = _edges(left, right, cells[1], columns)
+    for first_row, last_row in pairwise(row_edges):
+        for first_column, last_column in pairwise(column_edges):
+            hidden = np.array(image.pixels)
+            cell = np.s_[first_row:last_row, first_column:last_column]
+            hidden[cell] = filling[cell]
+            yield replace(image, pixels=hidden)
+
+
+def _edges(start: float, stop: float, cells: int, size: int) -> list[int]:
+    """Where cells begin and end along an axis, in whole pixels inside the image."""
+    return np.clip(np.rint(np.linspace(start, stop, cells + 1) * size), 0, size).astype(int).tolist()
