@@ -19,8 +19,8 @@ from medvqa.errors import ModelError
 from medvqa.heatmaps import HEATMAPS, integrated_gradients_heatmap, overlay, save_overlay
 from medvqa.heatmaps.geometry import paint, pool, token_map
 from medvqa.imaging import to_uint8
-from medvqa.models.families import TokenGrid, family_of, resized_or_cropped, square_grid
 from medvqa.models.huggingface import HuggingFaceModel
+from medvqa.models.layouts import WHOLE, TokenGrid, resized_or_cropped, square_grid
 from medvqa.records import heatmap_sha256
 from medvqa.training.architecture import STRIDE, build_processor
 from medvqa.types import Heatmap
@@ -28,7 +28,6 @@ from medvqa.types import Heatmap
 if TYPE_CHECKING:
     from medvqa.types import Pixels
 
-WHOLE = (0.0, 0.0, 1.0, 1.0)
 QUESTION = "Is there a tumor?"
 
 
@@ -47,7 +46,7 @@ def look(family: str, pixels: np.ndarray) -> tuple[Pixels, TokenGrid]:
     scores = functional.adaptive_avg_pool2d(brightness[None, None], side).flatten()
     first = 1 if family == "deepseek_vl" else 0
     scores = torch.cat([torch.full((first,), 99.0), scores])
-    grid = family_of(family).grid(len(scores), family_of(family).covered(image_processor, pixels.shape[:2]))
+    grid = square_grid(len(scores), resized_or_cropped(image_processor, pixels.shape[:2]))
     return paint(token_map(scores, grid), grid.box, pixels.shape[:2]), grid
 
 
@@ -169,10 +168,9 @@ def test_paint_keeps_only_what_speaks_for_the_answer_and_is_read_only() -> None:
 
 
 def test_pool_sums_over_cells() -> None:
-    grid = TokenGrid(first=0, rows=2, columns=3, box=WHOLE)
     fine = torch.arange(24.0).reshape(4, 6)
-    assert pool(fine, grid).tolist() == [[14, 22, 30], [62, 70, 78]]
-    assert pool(fine, grid).sum() == fine.sum()
+    assert pool(fine, 2, 3).tolist() == [[14, 22, 30], [62, 70, 78]]
+    assert pool(fine, 2, 3).sum() == fine.sum()
 
 
 @pytest.fixture(scope="module", params=HEATMAPS)
@@ -215,7 +213,8 @@ class Linear:
     """A model whose likelihood of its answer is a weighted sum of what its processor makes of the image."""
 
     def __init__(self, model: HuggingFaceModel, weights: torch.Tensor) -> None:
-        self.prompt, self.encode, self.token_grid = model.prompt, model.encode, model.token_grid
+        self.prompt, self.pixel_values = model.prompt, model.pixel_values
+        self.token_grid, self.pixel_maps = model.token_grid, model.pixel_maps
         self._weights = weights
 
     def see(self, _encoded: Any, pixel_values: torch.Tensor) -> torch.Tensor:

@@ -8,57 +8,81 @@ import numpy as np
 from torch.nn import functional
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from medvqa.models.encoding import EncodedImage
-    from medvqa.models.families import Box, TokenGrid
     from medvqa.models.huggingface import HuggingFaceModel
+    from medvqa.models.layouts import Box, TokenGrid
     from medvqa.types import Pixels
 
 
 def paint_tokens(scores: Tensor, model: HuggingFaceModel, encoded: EncodedImage) -> Pixels:
-    """Paint scores of the image's tokens, shape (tokens,), over the image; as `paint` returns it."""
-    grid = model.token_grid(encoded)
-    return paint(token_map(scores, grid), grid.box, encoded.shape)
+    """Paint scores of the image's tokens, shape (tokens,), over the image; as `paint_pieces` returns it."""
+    pieces = [(token_map(scores, grid), grid.box) for grid in model.token_grids(encoded)]
+    return paint_pieces(pieces, encoded.shape)
 
 
 def paint_pixels(attribution: Tensor, model: HuggingFaceModel, encoded: EncodedImage) -> Pixels:
     """Paint an attribution shaped like `encoded.inputs["pixel_values"]`, summed over the tokens' cells."""
-    grid = model.token_grid(encoded)
-    return paint(pool(attribution[0].sum(0), grid), grid.box, encoded.shape)
+    grid, maps = model.token_grid(encoded), model.pixel_maps(attribution, encoded)
+    height, width = (
+        size // cells for size, cells in zip(maps[0][0].shape, (grid.rows, grid.columns), strict=True)
+    )
+    pieces = [(pool(fine, fine.shape[0] // height, fine.shape[1] // width), box) for fine, box in maps]
+    return paint_pieces(pieces, encoded.shape)
 
 
 def token_map(scores: Tensor, grid: TokenGrid) -> Tensor:
     """Arrange scores of image tokens, shape (tokens,), on their grid, shape (grid.rows, grid.columns)."""
-    return scores[grid.first : grid.first + grid.rows * grid.columns].reshape(grid.rows, grid.columns)
+    width = grid.columns + grid.between
+    return scores[grid.first : grid.first + grid.rows * width].reshape(grid.rows, width)[:, : grid.columns]
 
 
 def paint(coarse: Tensor, box: Box, shape: tuple[int, int]) -> Pixels:
-    """Spread a coarse map over the part of the image that it covers.
+    """Spread one coarse map over the part of the image that it covers; as `paint_pieces` returns it."""
+    return paint_pieces([(coarse, box)], shape)
+
+
+def paint_pieces(pieces: Sequence[tuple[Tensor, Box]], shape: tuple[int, int]) -> Pixels:
+    """Spread coarse maps over the parts of the image that they cover, and take their mean where several lie.
 
     Args:
-        coarse: Relevance, shape (any, any); negative values count as none.
-        box: The part of the image, as fractions of its rows and columns.
+        pieces: Relevance, shape (any, any), negative values against; each with the part of the image that it
+            covers, as fractions of the rows and columns. What lies beyond the image is cut off.
         shape: Rows and columns of the image.
 
     Returns:
-        float32 of that shape, scaled to a maximum of 1; 0 where the model did not look, and all 0 where no
-        value is positive. Read-only.
+        float32 of that shape, scaled to a maximum of 1; 0 where the model did not look, where the mean is
+        negative, and all 0 where it is positive nowhere. Read-only.
     """
-    rows, columns = shape
-    top, left = round(box[0] * rows), round(box[1] * columns)
-    bottom, right = max(round(box[2] * rows), top + 1), max(round(box[3] * columns), left + 1)
-    size = (bottom - top, right - left)
-    spread = functional.interpolate(coarse[None, None].float(), size, mode="bilinear", align_corners=False)
-    painted = np.zeros(shape, dtype=np.float32)
-    painted[top:bottom, left:right] = spread[0, 0].clamp(min=0).cpu().numpy()
+    total, looks = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
+    for coarse, box in pieces:
+        rows, columns = _span(box[0], box[2], shape[0]), _span(box[1], box[3], shape[1])
+        size = (rows.stop - rows.start, columns.stop - columns.start)
+        spread = functional.interpolate(
+            coarse[None, None].float(), size, mode="bilinear", align_corners=False
+        )
+        inside = spread[0, 0, max(-rows.start, 0) :, max(-columns.start, 0) :].cpu().numpy()
+        place = slice(max(rows.start, 0), rows.stop), slice(max(columns.start, 0), columns.stop)
+        height, width = total[place].shape
+        total[place] += inside[:height, :width]
+        looks[place] += 1
+    painted = np.maximum(total / np.maximum(looks, 1), 0)
     peak = painted.max()
     painted = painted / peak if peak > 0 else painted
     painted.setflags(write=False)
     return painted
 
 
-def pool(fine: Tensor, grid: TokenGrid) -> Tensor:
-    """Sum a map of the model's own pixels, shape (rows, columns), over the cells of `grid`."""
-    cells = functional.adaptive_avg_pool2d(fine[None, None], (grid.rows, grid.columns))[0, 0]
-    return cells * (fine.numel() / (grid.rows * grid.columns))
+def _span(start: float, stop: float, size: int) -> slice:
+    """Fractions of an axis as whole pixels, one at least."""
+    first = round(start * size)
+    return slice(first, max(round(stop * size), first + 1))
+
+
+def pool(fine: Tensor, rows: int, columns: int) -> Tensor:
+    """Sum a map of the model's own pixels, shape (any, any), over `rows` x `columns` cells."""
+    cells = functional.adaptive_avg_pool2d(fine[None, None], (rows, columns))[0, 0]
+    return cells * (fine.numel() / (rows * columns))

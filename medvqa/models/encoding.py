@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from medvqa.imaging import to_uint8
 
@@ -18,18 +19,24 @@ if TYPE_CHECKING:
 
     from medvqa.types import Image
 
-Layers: TypeAlias = tuple[tuple["Tensor", "Tensor"], ...]
-"""Keys and values of each layer, (1, heads, tokens, width)."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prefix:
-    """The prompt up to the end of an image: the same for every question."""
+    """The prompt up to the last of an image's tokens: the same for every question."""
 
-    input_ids: Tensor
-    """Shape (1, tokens)."""
-    layers: Layers
-    """What the decoder remembers of them."""
+    inputs: Mapping[str, Tensor]
+    """Of the decoder: `input_ids` (1, tokens) and what else the family's decoder wants."""
+    closing: str
+    """What the processor writes after the image, before the words of the chat template."""
+    cache: DynamicCache
+    """What the decoder remembers of the tokens; never written to."""
+    remembered: Tensor | None
+    """What it remembers in an attribute of the model, (1, any)."""
+
+    @property
+    def input_ids(self) -> Tensor:
+        """Shape (1, tokens)."""
+        return self.inputs["input_ids"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -37,7 +44,7 @@ class EncodedImage:
     """An image after the vision tower, in a batch of one."""
 
     inputs: Mapping[str, Tensor]
-    """What the processor made of the picture: `pixel_values` and what the family's tower wants besides."""
+    """What the processor made of the picture: one row of `pixel_values`, and what the tower wants besides."""
     output: Any
     """Of `get_image_features`."""
     features: Tensor
@@ -68,23 +75,60 @@ def content_digest(image: Image) -> str:
     return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
 
 
-def features_of(output: Any) -> Tensor:
-    """Image tokens of a batch, (images, tokens, width), from what `get_image_features` returned."""
-    pooled = output.pooler_output
-    return pooled if torch.is_tensor(pooled) else torch.stack(list(pooled))
+def features_of(output: Any, images: int) -> Tensor:
+    """Image tokens, (images, tokens, width), from what `get_image_features` returned.
+
+    Where deeper layers of the decoder get features of their own, the width holds one after the other.
+    """
+    parts = (output.pooler_output, *(getattr(output, "deepstack_features", None) or ()))
+    stacked = [part if torch.is_tensor(part) else torch.stack(list(part)) for part in parts]
+    return torch.cat([part.reshape(images, -1, part.shape[-1]) for part in stacked], -1)
 
 
-def layers_of(cache: Any) -> Layers | None:
-    """What a cache holds; None for one of which a beginning cannot be used again."""
-    if not all(type(layer) is DynamicLayer for layer in cache.layers):
-        return None
-    return tuple((layer.keys, layer.values) for layer in cache.layers)
+def with_features(output: Any, features: Tensor) -> Any:
+    """The output of `get_image_features` with other image tokens: `features_of` the other way round."""
+    deeper = getattr(output, "deepstack_features", None) or ()
+    first, *rest = features.chunk(1 + len(deeper), -1)
+    changed = copy.copy(output)
+    changed["pooler_output"] = first if torch.is_tensor(output.pooler_output) else list(first)
+    if deeper:
+        changed["deepstack_features"] = [list(part) for part in rest]
+    return changed
 
 
-def cache_of(rows: Sequence[Layers]) -> DynamicCache:
-    """A cache for a batch, one row each; they must be of one length."""
-    stacked = [
-        (torch.cat([keys for keys, _ in layer]), torch.cat([values for _, values in layer]))
-        for layer in zip(*rows, strict=True)
-    ]
-    return DynamicCache(stacked)
+def beginning(inputs: Mapping[str, Tensor], tokens: int) -> dict[str, Tensor]:
+    """Inputs of the decoder for its first tokens alone."""
+    shape = inputs["input_ids"].shape
+    return {name: value[:, :tokens] if value.shape == shape else value for name, value in inputs.items()}
+
+
+def continued(inputs: Mapping[str, Tensor], token_ids: Tensor, fill: Mapping[str, int]) -> dict[str, Tensor]:
+    """Inputs of the decoder with further tokens, (rows, tokens).
+
+    Args:
+        inputs: What the decoder was to read.
+        token_ids: The further tokens.
+        fill: What they have in the other inputs with a place for each token, where that is not 0.
+    """
+    shape, longer = inputs["input_ids"].shape, dict(inputs)
+    for name, value in inputs.items():
+        if value.shape == shape:
+            added = token_ids if name == "input_ids" else value.new_full(token_ids.shape, fill.get(name, 0))
+            longer[name] = torch.cat([value, added], 1)
+    return longer
+
+
+def can_be_shared(cache: Any) -> bool:
+    """Whether what follows a beginning can be read with this cache of it, in a batch too."""
+    return all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers)
+
+
+def cache_of(caches: Sequence[DynamicCache]) -> DynamicCache:
+    """One cache for a batch, a row each, all of one length. Writing to it leaves them as they are."""
+    batch = copy.copy(caches[0])
+    batch.layers = [copy.copy(layer) for layer in caches[0].layers]
+    for place, layer in enumerate(cast("list[Any]", batch.layers)):
+        rows: list[Any] = [cache.layers[place] for cache in caches]
+        layer.keys = torch.cat([row.keys for row in rows])
+        layer.values = torch.cat([row.values for row in rows])
+    return batch

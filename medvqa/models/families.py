@@ -1,78 +1,87 @@
-"""What differs between model families, as data: where each image token and each input pixel lies.
+"""What differs between model families, as data.
 
-Geometry has one owner a step. `imaging` keeps the pixel matrix, the family's processor resizes or crops it,
-and the record here says which part of the image the result covers and how its tokens tile that part.
+Geometry has one owner a step. `imaging` keeps the pixel matrix, the family's processor resizes, crops, pads
+or tiles it, and the record here says which part of the image each result covers and how its tokens tile that
+part.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from medvqa.errors import ModelError
+from medvqa.models import layouts
+from medvqa.models.layouts import Box, TokenGrid
 
-Box: TypeAlias = tuple[float, float, float, float]
-"""Top, left, bottom and right as fractions of the image's rows and columns."""
+if TYPE_CHECKING:
+    from torch import Tensor
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenGrid:
-    """A run of image tokens that tiles part of the image in reading order."""
-
-    first: int
-    """Index of the grid's first token among the image tokens."""
-    rows: int
-    columns: int
-    box: Box
-    """The part of the image that the grid covers."""
+    from medvqa.models.encoding import EncodedImage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """One record a family."""
 
-    covered: Callable[[Any, tuple[int, int]], Box]
-    """(image processor, rows and columns of the image) to the part that the model sees."""
-    grid: Callable[[int, Box], TokenGrid]
-    """(number of image tokens, part of the image) to the grid."""
+    grids: Callable[[Any, EncodedImage], tuple[TokenGrid, ...]] = layouts.one_grid
+    """(processor, image) to the grids; first the one that covers most of the image."""
+    pixel_maps: Callable[[Tensor, Any, EncodedImage], list[tuple[Tensor, Box]]] = layouts.one_picture
+    """(attribution shaped like the pixel values, processor, image) to maps, each with what it covers.
+
+    Channels are summed. The first map is that of the first grid, and all have as many pixels a token.
+    """
+    loose: bool = False
+    """Whether the tower takes pixel values without a batch dimension: one image's after the other's."""
+    also_read: frozenset[str] = frozenset()
+    """Inputs of the vision tower that the decoder wants as well."""
     shares_prefix: bool = True
     """Whether the tokens up to the end of the image are read alike, whatever question follows."""
-    answer_fill: Mapping[str, int] = field(default_factory=dict[str, int])
-    """What the answer's tokens have in the decoder's other inputs, where that is not 1."""
+    remembered: str | None = None
+    """What the model keeps in an attribute, beside its cache, of the tokens that it has read."""
+    answer_fill: Mapping[str, int] = field(default_factory=lambda: {"attention_mask": 1})
+    """What further tokens have in the decoder's other inputs, where that is not 0."""
+    processing: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Options of the processor."""
 
 
-def resized_or_cropped(image_processor: Any, shape: tuple[int, int]) -> Box:
-    """Box of a processor that squeezes the image to its size or, like CLIP's, cuts out the centre."""
-    if not getattr(image_processor, "do_center_crop", False):
-        return (0.0, 0.0, 1.0, 1.0)
-    size, crop = image_processor.size, image_processor.crop_size
-    if not size.get("shortest_edge"):
-        rows, columns = size["height"], size["width"]
-    else:
-        scale = size["shortest_edge"] / min(shape)
-        rows, columns = shape[0] * scale, shape[1] * scale
-    height, width = min(1.0, crop["height"] / rows), min(1.0, crop["width"] / columns)
-    return ((1 - height) / 2, (1 - width) / 2, (1 + height) / 2, (1 + width) / 2)
+_SQUARE = Family()
+_QWEN = Family(
+    grids=layouts.qwen_grid,
+    pixel_maps=layouts.qwen_picture,
+    loose=True,
+    also_read=frozenset({"image_grid_thw"}),
+    remembered="rope_deltas",
+)
+_IDEFICS = Family(
+    grids=partial(layouts.tile_grids, layouts.idefics_boxes),
+    pixel_maps=partial(layouts.tile_pictures, layouts.idefics_boxes),
+)
 
-
-def square_grid(tokens: int, box: Box) -> TokenGrid:
-    """Grid of n x n tokens, with one global token before it where n x n + 1 tokens came."""
-    side = math.isqrt(tokens)
-    first = tokens - side * side
-    if first > 1 or side == 0:
-        raise ModelError(
-            f"{tokens} image tokens are neither a square grid nor one with a global token before it; "
-            "this family needs a record of its own in medvqa/models/families.py"
-        )
-    return TokenGrid(first=first, rows=side, columns=side, box=box)
-
-
-_SQUARE = Family(covered=resized_or_cropped, grid=square_grid)
-
-FAMILIES: Mapping[str, Family] = MappingProxyType({"deepseek_vl": _SQUARE, "llava": _SQUARE})
+FAMILIES: Mapping[str, Family] = MappingProxyType(
+    {
+        "deepseek_vl": _SQUARE,
+        # Crops that zoom into long images come with words between them, and tell of no place.
+        "gemma3": Family(processing={"do_pan_and_scan": False}),
+        "idefics3": _IDEFICS,
+        "internvl": Family(
+            grids=partial(layouts.tile_grids, layouts.internvl_boxes),
+            pixel_maps=partial(layouts.tile_pictures, layouts.internvl_boxes),
+            loose=True,
+        ),
+        "llava": Family(grids=layouts.llava_grid),
+        "llava_next": Family(grids=layouts.llava_next_grids, pixel_maps=layouts.llava_next_pictures),
+        # The prompt is read in both directions, so that the image's tokens see the question.
+        "paligemma": Family(shares_prefix=False, answer_fill={"attention_mask": 1, "token_type_ids": 1}),
+        "qwen2_5_vl": _QWEN,
+        "qwen2_vl": _QWEN,
+        "qwen3_vl": _QWEN,
+        "smolvlm": _IDEFICS,
+    }
+)
 """By transformers' `model_type`."""
 
 

@@ -7,6 +7,7 @@ import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,17 +21,23 @@ from medvqa.models.encoding import (
     EncodedImage,
     Prefix,
     Prompt,
+    beginning,
     cache_of,
+    can_be_shared,
     content_digest,
+    continued,
     features_of,
-    layers_of,
+    with_features,
 )
-from medvqa.models.families import TokenGrid, family_of
+from medvqa.models.families import family_of
 from medvqa.prompts import chat_messages
 from medvqa.types import Token
 
 if TYPE_CHECKING:
+    from transformers import DynamicCache
+
     from medvqa.models.calibration import Calibration
+    from medvqa.models.layouts import Box, TokenGrid
     from medvqa.types import Image, ModelIdentity
 
 _KEPT = 6
@@ -56,6 +63,7 @@ class HuggingFaceModel:
         """Wrap a model in eval mode; its parameters are frozen, since only inputs are ever differentiated."""
         self._model = model.eval().requires_grad_(False)
         self._processor = processor
+        self._processor.tokenizer.padding_side = "left"  # right padding changes the answers
         self._family = family_of(model.config.model_type)
         self._image_token_id: int = model.config.image_token_id
         # A checkpoint's own generation settings may ask for beams; an image token is no word of an answer.
@@ -78,16 +86,15 @@ class HuggingFaceModel:
                 holds one of its special tokens.
         """
         prompt = self.prompt(image, question)
-        prefix = prompt.image.prefix
-        known = (
-            {"mm_encoder_outputs": {"image": prompt.image.output}}
-            if prefix is None
-            else {"past_key_values": cache_of([prefix.layers])}
-        )
+        prefix, inputs = prompt.image.prefix, dict[str, Any](prompt.inputs)
+        if prefix is None:
+            inputs["mm_encoder_outputs"] = {"image": prompt.image.output}
+        else:
+            inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+            inputs["past_key_values"] = self._resume([prefix])
         with torch.inference_mode():
             output = self._model.generate(
-                **prompt.inputs,
-                **known,
+                **inputs,
                 **self._decoding,
                 return_dict_in_generate=True,
                 output_logits=True,
@@ -158,31 +165,32 @@ class HuggingFaceModel:
             QuestionError: As for `generate`.
         """
         encoded = self.encode(image)
-        if encoded.prefix is None:
-            inputs = self._process([image], [question])
+        prefix = encoded.prefix
+        if prefix is None:
+            inputs = self._for_decoder(self._process([image], [question]))
         else:
-            input_ids = torch.cat([encoded.prefix.input_ids, self._tokens_after_image(question)], 1)
-            inputs = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}
-            self._require_room(input_ids.shape[1])
-        read = {name: value for name, value in inputs.items() if name not in encoded.inputs}
-        return Prompt(image=encoded, inputs=read)
+            words = self._word_ids(prefix.closing + self._around_image(question)[1])
+            inputs = continued(prefix.inputs, words, self._family.answer_fill)
+            self._require_room(inputs["input_ids"].shape[1])
+        return Prompt(image=encoded, inputs=inputs)
 
     def pixel_values(self, image: Image) -> Tensor:
         """What the processor makes of an image's pixels, as `encode` has it, without encoding it."""
-        return self._process([image], ["?"])["pixel_values"]
+        values = self._process([image], ["?"])["pixel_values"]
+        return values[None] if self._family.loose else values
 
     def see(self, encoded: EncodedImage, pixel_values: Tensor) -> Tensor:
         """Image tokens for versions of the image's pixel values, differentiable in them.
 
         Args:
             encoded: The image; what the tower wants besides the pixels is taken from it.
-            pixel_values: (versions, *shape of one image's pixel values).
+            pixel_values: Versions of the one row in `encoded.inputs`, one a row.
 
         Returns:
             Shape (versions, tokens, width).
         """
         inputs = {name: _repeated(value, len(pixel_values)) for name, value in encoded.inputs.items()}
-        return features_of(self._vision(inputs | {"pixel_values": pixel_values}))
+        return features_of(self._vision(inputs | {"pixel_values": pixel_values}), len(pixel_values))
 
     def answer_log_probabilities(
         self, prompt: Prompt, token_ids: tuple[int, ...], features: Tensor
@@ -218,14 +226,41 @@ class HuggingFaceModel:
             output = self._force(prompt, token_ids, features, output_attentions=True)
         return _chosen(output.logits, token_ids), tuple(output.attentions)
 
+    def tokens_of(self, answer: str) -> tuple[int, ...]:
+        """The tokens that spell an answer, without the one that ends it."""
+        return tuple(self._processor.tokenizer(answer, add_special_tokens=False)["input_ids"])
+
+    def text_of(self, token_ids: tuple[int, ...]) -> str:
+        """What tokens spell, special ones left out."""
+        return self._processor.tokenizer.decode(token_ids, skip_special_tokens=True)
+
     def image_positions(self, prompt: Prompt) -> Tensor:
         """Places of the image's tokens in the prompt, shape (tokens,)."""
         return (prompt.input_ids[0] == self._image_token_id).nonzero()[:, 0]
 
     def token_grid(self, encoded: EncodedImage) -> TokenGrid:
-        """Where the image tokens lie on the image."""
-        covered = self._family.covered(self._processor.image_processor, encoded.shape)
-        return self._family.grid(encoded.features.shape[1], covered)
+        """Where the image tokens lie that show most of the image at once."""
+        return self.token_grids(encoded)[0]
+
+    def token_grids(self, encoded: EncodedImage) -> tuple[TokenGrid, ...]:
+        """Where all the image tokens lie, such as those of a view of the whole and of tiles.
+
+        Raises:
+            ModelError: If that cannot be told.
+        """
+        return self._family.grids(self._processor, encoded)
+
+    def pixel_maps(self, attribution: Tensor, encoded: EncodedImage) -> list[tuple[Tensor, Box]]:
+        """Maps (rows, columns) of an attribution of the image's pixel values, summed over channels.
+
+        Args:
+            attribution: Shaped like `encoded.inputs["pixel_values"]`.
+            encoded: The image.
+
+        Returns:
+            Each map with the part of the image that it covers; the first is that of `token_grid`.
+        """
+        return self._family.pixel_maps(attribution, self._processor, encoded)
 
     def altered(self, alter: Callable[[Any], None]) -> HuggingFaceModel:
         """A copy whose weights went through `alter`, which is given the PyTorch module."""
@@ -238,29 +273,59 @@ class HuggingFaceModel:
     def _encode(self, image: Image) -> EncodedImage:
         with torch.no_grad():  # not inference_mode: explanations go through these tensors backwards
             whole = self._process([image], ["?"])
-            wanted = inspect.signature(self._core.get_image_features).parameters.keys()
-            seen = {name: value for name, value in whole.items() if name in wanted}
+            seen = {name: value for name, value in whole.items() if name in self._tower_inputs}
+            if self._family.loose:
+                seen["pixel_values"] = seen["pixel_values"][None]
             output = self._vision(seen)
         return EncodedImage(
             inputs=seen,
             output=output,
-            features=features_of(output),
+            features=features_of(output, 1),
             shape=image.shape,
-            prefix=self._read_prefix(whole["input_ids"], output) if self._family.shares_prefix else None,
+            prefix=self._read_prefix(self._for_decoder(whole), output),
         )
 
-    def _read_prefix(self, input_ids: Tensor, output: Any) -> Prefix | None:
+    def _read_prefix(self, inputs: Mapping[str, Tensor], output: Any) -> Prefix | None:
         """Let the decoder read as far as the image's end; None where that cannot be told or kept."""
-        words = self._tokens_after_image("?")
-        if not torch.equal(input_ids[:, -words.shape[1] :], words):
+        (before, after), (same, _) = self._around_image("?"), self._around_image("!")
+        end = int((inputs["input_ids"][0] == self._image_token_id).nonzero().max()) + 1
+        rest = inputs["input_ids"][:, end:]
+        written = self._processor.tokenizer.decode(rest[0], clean_up_tokenization_spaces=False)
+        closing = written.removesuffix(after)
+        told = (
+            before == same and written.endswith(after) and torch.equal(self._word_ids(closing + after), rest)
+        )
+        if not (told and self._family.shares_prefix):
             return None
-        beginning = input_ids[:, : -words.shape[1]]
+        inputs = beginning(inputs, end)
         with torch.no_grad():
             read = self._model(
-                input_ids=beginning, mm_encoder_outputs={"image": output}, use_cache=True, logits_to_keep=1
+                **inputs, mm_encoder_outputs={"image": output}, use_cache=True, logits_to_keep=1
             )
-        layers = layers_of(read.past_key_values)
-        return None if layers is None else Prefix(input_ids=beginning, layers=layers)
+        if not can_be_shared(read.past_key_values):
+            return None
+        name = self._family.remembered
+        return Prefix(
+            inputs=inputs,
+            closing=closing,
+            cache=read.past_key_values,
+            remembered=None if name is None else getattr(self._core, name),
+        )
+
+    def _resume(self, prefixes: Sequence[Prefix]) -> DynamicCache:
+        """Put the model where it was after reading these, a row each."""
+        remembered = [prefix.remembered for prefix in prefixes if prefix.remembered is not None]
+        if self._family.remembered is not None:
+            setattr(self._core, self._family.remembered, torch.cat(remembered))
+        return cache_of([prefix.cache for prefix in prefixes])
+
+    def _for_decoder(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        elsewhere = self._tower_inputs - self._family.also_read
+        return {name: value for name, value in inputs.items() if name not in elsewhere}
+
+    @cached_property
+    def _tower_inputs(self) -> frozenset[str]:
+        return frozenset(inspect.signature(self._core.get_image_features).parameters)
 
     @property
     def _core(self) -> Any:
@@ -268,7 +333,10 @@ class HuggingFaceModel:
         return self._model.model if hasattr(self._model, "model") else self._model
 
     def _vision(self, inputs: Mapping[str, Tensor]) -> Any:
-        return self._core.get_image_features(**inputs, return_dict=True)
+        pixel_values = inputs["pixel_values"]
+        if self._family.loose:
+            pixel_values = pixel_values.flatten(0, 1)
+        return self._core.get_image_features(**{**inputs, "pixel_values": pixel_values}, return_dict=True)
 
     def _continue_prefixes(
         self, prefixes: Sequence[Prefix], prompts: Sequence[Prompt], token_ids: tuple[int, ...]
@@ -281,7 +349,7 @@ class HuggingFaceModel:
         ]
         logits = self._model(
             input_ids=torch.nn.utils.rnn.pad_sequence(rows, batch_first=True),
-            past_key_values=cache_of([prefix.layers for prefix in prefixes]),
+            past_key_values=self._resume(prefixes),
             use_cache=True,
         ).logits
         ends = [len(row) for row in rows]
@@ -291,29 +359,27 @@ class HuggingFaceModel:
 
     def _force(self, prompt: Prompt, token_ids: tuple[int, ...], features: Tensor, **options: Any) -> Any:
         """Teacher forcing: the prompt followed by the answer, once for each version of the image's tokens."""
-        versions, answer = len(features), torch.tensor([token_ids], device=features.device)
+        versions = len(features)
+        answer = torch.tensor([token_ids], device=features.device).expand(versions, -1)
         inputs = {name: _repeated(value, versions) for name, value in prompt.inputs.items()}
-        for name, value in inputs.items():
-            if name == "input_ids":
-                added = answer.expand(versions, -1)
-            elif value.shape[1:] == prompt.input_ids.shape[1:]:
-                added = value.new_full((versions, len(token_ids)), self._family.answer_fill.get(name, 1))
-            else:
-                continue
-            inputs[name] = torch.cat([value, added], 1)
-        output = copy.copy(prompt.image.output)
-        output["pooler_output"] = features if torch.is_tensor(output.pooler_output) else list(features)
-        return self._model(**inputs, mm_encoder_outputs={"image": output}, use_cache=False, **options)
+        return self._model(
+            **continued(inputs, answer, self._family.answer_fill),
+            mm_encoder_outputs={"image": with_features(prompt.image.output, features)},
+            use_cache=False,
+            **options,
+        )
 
     def _process(self, images: Sequence[Image], questions: Sequence[str]) -> dict[str, Tensor]:
         """One row a pair, padded on the left."""
         inputs = self._processor(
             text=[self._render(question) for question in questions],
-            images=[PillowImage.fromarray(to_uint8(image)) for image in images],
+            images=[[PillowImage.fromarray(to_uint8(image))] for image in images],
             return_tensors="pt",
             padding=True,
             add_special_tokens=False,
+            **self._family.processing,
         )
+        inputs.pop("labels", None)
         self._require_room(inputs["input_ids"].shape[1])
         return dict(inputs.to(self._model.device, self._model.dtype))
 
@@ -326,11 +392,15 @@ class HuggingFaceModel:
                 "shorten the question"
             )
 
-    def _tokens_after_image(self, question: str) -> Tensor:
-        """The prompt's tokens from the end of the image on, (1, tokens)."""
-        text = self._render(question).rpartition(self._processor.image_token)[2]
-        words = self._processor.tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
-        return words.to(self._model.device)
+    def _around_image(self, question: str) -> tuple[str, str]:
+        """The prompt before and after the place of the image, as the chat template writes it."""
+        before, _, after = self._render(question).rpartition(self._processor.image_token)
+        return before, after
+
+    def _word_ids(self, text: str) -> Tensor:
+        """Shape (1, tokens)."""
+        tokens = self._processor.tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
+        return tokens.to(self._model.device)
 
     def _render(self, question: str) -> str:
         """Refuse what would be read as an image or as the end of the question, not as words."""
