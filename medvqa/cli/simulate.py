@@ -45,9 +45,7 @@ def simulate(
     quieten_libraries()
     console = Console(stderr=True)
 
-    def skipped(error: MedvqaError) -> None:
-        console.print(f"skipped: {error}", markup=False, highlight=False, soft_wrap=True)
-
+    skipped: list[MedvqaError] = []
     columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed:.0f}"))
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("findings written:", total=count)
@@ -63,10 +61,12 @@ def simulate(
                 count=count,
                 seed=seed,
                 on_written=written,
-                on_skipped=skipped,
+                on_skipped=skipped.append,
             )
         except OSError as error:
             raise typer.BadParameter(
                 f"{out} cannot be written to: {error.strerror}", param_hint="--out"
             ) from error
+    if skipped:
+        typer.echo(f"skipped {len(skipped)} files, the first because {skipped[0]}", err=True)
     typer.echo(f"{len(findings)} simulated findings are in {out}, listed in {out / TABLE}")
