@@ -24,7 +24,19 @@ if TYPE_CHECKING:
 
     from audit import Event, Log, types
     from medvqa.models.base import Generation
-    from medvqa.types import Checks, Heatmap, Image, ModelIdentity, Notice, ReviewVerdict, Study
+    from medvqa.types import (
+        Checks,
+        Heatmap,
+        HeatmapGrade,
+        Image,
+        ModelIdentity,
+        Notice,
+        ReviewVerdict,
+        Study,
+    )
+
+CHECKS_VERSION = "2"
+"""Changes whenever checks are measured or judged in another way; rows of earlier programs have none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +235,8 @@ def describe_answer(
         "answer": generation.text,
         "tokens": [asdict(token) for token in generation.tokens],
         "token_ids": list(generation.token_ids),
-        "checks": asdict(checks),
+        "checks_version": CHECKS_VERSION,
+        "checks": _describe_checks(checks),
         "heatmap": None if heatmap is None else _describe_heatmap(heatmap),
         "warnings": [notice.code for notice in warnings],
     }
@@ -235,13 +248,32 @@ def heatmap_sha256(heatmap: Heatmap) -> str:
     return hashlib.sha256(f"{rows}x{columns}".encode() + heatmap.values.astype("<f4").tobytes()).hexdigest()
 
 
+def _describe_checks(checks: Checks) -> dict[str, Any]:
+    """Every number, as JSON gives it back."""
+    described = asdict(checks)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in described.items()}
+
+
 def _describe_heatmap(heatmap: Heatmap) -> dict[str, Any]:
     return {
         "method": heatmap.method,
         "explained": heatmap.explained,
+        "part": heatmap.part,
         "grid": list(heatmap.grid),
         "convergence_delta": heatmap.convergence_delta,
+        "grade": None if heatmap.grade is None else _describe_grade(heatmap.grade),
         "sha256": heatmap_sha256(heatmap),
+    }
+
+
+def _describe_grade(grade: HeatmapGrade) -> dict[str, Any]:
+    return {
+        "level": grade.level,
+        "beaten": grade.beaten,
+        "deletion_auc": grade.curves.deletion_auc,
+        "insertion_auc": grade.curves.insertion_auc,
+        "infidelity": grade.infidelity,
+        "randomisation": grade.randomisation,
     }
 
 

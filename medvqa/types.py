@@ -28,7 +28,7 @@ HeatmapMethod: TypeAlias = Literal[
     "grad_cam",
 ]
 HeatmapLevel: TypeAlias = Literal["good", "weak", "chance"]
-"""Of a heatmap: better than random maps and than edges; better than random maps alone; no better than they."""
+"""Of a heatmap: better than random maps and edges; than random maps alone; no better than random maps."""
 Verdict: TypeAlias = Literal["grounded", "fragile", "image_blind", "unsure"]
 ReviewVerdict: TypeAlias = Literal["agree", "amend", "reject"]
 """What a person made of an answer: right as it stands; right once corrected; wrong or of no use."""
@@ -218,8 +218,9 @@ class Curves:
     """What the answer is worth while cells of the image are hidden or shown in the order of a map."""
 
     deletion: tuple[float, ...]
-    """Share of the answer's worth that is left with the first cells hidden: 1 as it was given, 0 as without
-    any of the image; one a fraction. A map that marks what decided falls early."""
+    """Probability in [0, 1] with the first cells hidden, one a fraction: of the answer or the word explained,
+    geometric mean over its tokens; or of the answer where only it and the one compared with are possible. A
+    map that marks what decided makes it fall early."""
     insertion: tuple[float, ...]
     """The same with the first cells shown and the others hidden: it rises early."""
 
@@ -257,8 +258,8 @@ class HeatmapGrade:
     beaten: float
     """Share of the random maps whose gain is smaller than the map's, in [0, 1]."""
     infidelity: float | None
-    """By captum (Yeh et al. 2019), as a share of what hiding cells did: 0 where the map tells it exactly, 1
-    where it tells nothing; None where hiding cells did nothing."""
+    """By captum (Yeh et al. 2019): share of what hiding cells did that the map does not tell, in [0, 1], 0
+    being best; None where hiding cells did nothing."""
     randomisation: float | None
     """Rank correlation of this method's maps with those of the model with random weights, in [-1, 1]; None
     where it was not measured for this model."""
@@ -275,6 +276,8 @@ class Heatmap:
     """Rows and columns of image tokens: the map resolves nothing finer."""
     explained: str
     """The scalar that the map explains."""
+    part: str | None = None
+    """The scalar, where it is not that of the whole answer: of one word, or of a contrast."""
     convergence_delta: float | None = None
     """Integrated Gradients: relative completeness error, |sum of attributions - gap| / |gap|."""
     grade: HeatmapGrade | None = None
@@ -292,15 +295,32 @@ class Checks:
     """What an answer is worth, measured on that answer."""
 
     confidence: float
-    """Mean probability of the answer's tokens, in [0, 1]."""
+    """In [0, 1]: the calibrated chance of being right, or else the same as `token_probability`."""
     confidence_calibrated: bool
     """False: `confidence` orders answers of one model but is no chance of being right."""
+    token_probability: float
+    """Mean probability of the answer's tokens, in [0, 1], as the model gave it."""
+    abstains: bool
+    """True where the confidence is under the threshold below which the model says that it cannot tell."""
     image_reliance: float
-    """log p(answer | image) - log p(answer | image blanked to its mean grey), in nats: 0 or less means the
-    picture did nothing for this answer."""
+    """log p(answer | image) - log p(answer | image blanked to its mean grey), in nats: 0 or less means that
+    the model would say as much to an empty picture, as it may rightly do where it finds nothing."""
+    image_effect: float
+    """log p(answer | image) - the least of log p(answer | another picture), in nats: blanked or of others.
+    Near 0 the model would say this to any image."""
+    wording_effect: float
+    """log p(answer | question) - the least of log p(answer | paraphrase), in nats: at 0.7 the answer is half
+    as likely when asked in other words, at 0 or less as likely in all."""
     log_likelihood: float
-    """log p(answer | image, question), in nats."""
+    """log p(answer | image, question), in nats, computed in one batch with those below."""
     log_likelihood_blanked: float
+    """The same with the image blanked to its mean grey, in nats."""
+    log_likelihoods_others: tuple[float, ...]
+    """The same with each of other images, in nats: by default simulated stand-ins for other patients'."""
+    paraphrases: tuple[str, ...]
+    """Wordings that mean the same as the question, made by rule."""
+    log_likelihoods_paraphrased: tuple[float, ...]
+    """The same under each of them, in nats."""
     verdict: Verdict
     """See `medvqa.checks.verdict.judge` for the thresholds."""
 

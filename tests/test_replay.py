@@ -315,6 +315,8 @@ def test_a_picture_and_a_frame_of_several_replay(log: Log, base: Path, tmp_path:
         (lambda model: model["parameters"].update(hardware="abacus"), "hardware"),
         (lambda model: model["libraries"].update(torch="1.0"), "library torch"),
         (lambda model: model.update(prompt_version="0"), "prompt version"),
+        (lambda model: model.update(calibration_sha256="0" * 64), "calibration"),
+        (lambda model: model.pop("calibration_sha256"), None),
     ],
 )
 def test_other_circumstances_are_named_and_the_answer_is_computed_all_the_same(
@@ -341,7 +343,17 @@ def off_by_a_bit(entity: dict[str, Any]) -> None:
         (lambda entity: entity.update(answer="no"), ["text"]),
         (off_by_a_bit, ["log-probabilities"]),
         (lambda entity: entity["checks"].update(image_reliance=0.125), ["check image reliance"]),
-        (lambda entity: entity["checks"].update(verdict="fragile"), ["verdict"]),
+        (lambda entity: entity["checks"].update(verdict="grounded"), ["verdict"]),
+        (lambda entity: entity["checks"].update(abstains=True), ["check abstains"]),
+        (
+            lambda entity: entity["checks"]["log_likelihoods_others"].__setitem__(2, -0.5),
+            ["check log likelihoods others"],
+        ),
+        (
+            lambda entity: entity["checks"]["log_likelihoods_paraphrased"].pop(),
+            ["check log likelihoods paraphrased"],
+        ),
+        (lambda entity: entity.update(checks_version="1"), ["checks version"]),
         (lambda entity: entity["heatmap"].update(sha256="0" * 64), ["heatmap attention"]),
         (lambda entity: entity["prompt"].update(token_sha256="0" * 64), ["prompt token sha256"]),
     ],
@@ -352,6 +364,31 @@ def test_what_of_the_output_differs_is_named(
     found = replay_answer(log, recorded_otherwise(log, answered, change), study)
     assert whats(found) == expected
     assert found.reproduced is False
+
+
+def as_before_versions(entity: dict[str, Any]) -> None:
+    """An answer's row as it was written before checks had a version."""
+    del entity["checks_version"], entity["model"]["calibration_sha256"]
+    checks = entity["checks"]
+    entity["checks"] = {
+        "confidence": checks["token_probability"],
+        "confidence_calibrated": False,
+        "image_reliance": checks["image_reliance"] + 1e-7,
+        "log_likelihood": checks["log_likelihood"] + 1e-7,
+        "log_likelihood_blanked": checks["log_likelihood_blanked"],
+        "verdict": "grounded",
+    }
+
+
+def test_rows_of_before_checks_had_a_version_are_replayed(log: Log, answered: Answer, study: Path) -> None:
+    assert replay_answer(log, recorded_otherwise(log, answered, as_before_versions), study).identical
+
+    def surer(entity: dict[str, Any]) -> None:
+        as_before_versions(entity)
+        entity["checks"]["confidence"] += 0.25
+
+    found = replay_answer(log, recorded_otherwise(log, answered, surer), study)
+    assert whats(found) == ["check token probability"]
 
 
 def test_log_probabilities_alone_say_by_how_much(log: Log, answered: Answer, study: Path) -> None:

@@ -26,9 +26,16 @@ ANSWER_ID = "0b5e7a52-7c4f-4b0e-8b8e-0f3c2d1a9e77"
 CHECKS = Checks(
     confidence=0.5,
     confidence_calibrated=False,
+    token_probability=0.5,
+    abstains=False,
     image_reliance=1.0,
+    image_effect=1.5,
+    wording_effect=0.1,
     log_likelihood=-0.7,
     log_likelihood_blanked=-1.7,
+    log_likelihoods_others=(-2.2,),
+    paraphrases=("Can you see a tumor?",),
+    log_likelihoods_paraphrased=(-0.8,),
     verdict="grounded",
 )
 

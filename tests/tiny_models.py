@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -127,3 +127,6 @@ class FakeModel:
     def log_likelihood(self, image: Image, question: str, token_ids: tuple[int, ...]) -> float:  # noqa: ARG002
         assert token_ids == (7,)
         return float(np.log(self._probability(image)))
+
+    def log_likelihoods(self, asked: Sequence[tuple[Image, str]], token_ids: tuple[int, ...]) -> list[float]:
+        return [self.log_likelihood(image, question, token_ids) for image, question in asked]

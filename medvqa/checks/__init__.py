@@ -1,7 +1,7 @@
 """What an answer is worth: each check is measured on that answer."""
 
 from medvqa.checks.confidence import mean_token_probability
-from medvqa.checks.reliance import log_likelihood_blanked
+from medvqa.checks.reliance import measure_reliance
 from medvqa.checks.verdict import check_answer
 
-__all__ = ["check_answer", "log_likelihood_blanked", "mean_token_probability"]
+__all__ = ["check_answer", "mean_token_probability", "measure_reliance"]

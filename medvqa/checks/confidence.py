@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from medvqa.models.base import Generation
+    from medvqa.models.base import Generation, VisionLanguageModel
 
 
 def mean_token_probability(generation: Generation) -> float:
@@ -16,3 +16,8 @@ def mean_token_probability(generation: Generation) -> float:
     """
     probabilities = [math.exp(token.log_probability) for token in generation.tokens]
     return sum(probabilities) / len(probabilities)
+
+
+def judge_confidence(_model: VisionLanguageModel, generation: Generation) -> tuple[float, bool, bool]:
+    """Confidence in [0, 1], whether it is calibrated, and whether the model should rather not answer."""
+    return mean_token_probability(generation), False, False

@@ -1,22 +1,76 @@
-"""Whether the image mattered to the answer at all."""
+"""What an answer rested on: how likely it stays with another picture, and with another wording."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from medvqa.checks.paraphrases import paraphrase
+from medvqa.checks.references import stand_ins
 from medvqa.imaging import blank
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from medvqa.models.base import Generation, VisionLanguageModel
     from medvqa.types import Image
 
 
-def log_likelihood_blanked(
-    model: VisionLanguageModel, image: Image, question: str, generation: Generation
-) -> float:
-    """Log-likelihood, in nats, of the same answer with the image blanked to its mean grey.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reliance:
+    """Log-likelihoods of one answer, in nats, all from one batch."""
 
-    The difference to the real image is the answer's image reliance: at 0 the model would have said just
-    the same to an empty picture.
+    log_likelihood: float
+    """With the image and the question that were asked."""
+    blanked: float
+    """With the image blanked to its mean grey."""
+    others: tuple[float, ...]
+    """With other images."""
+    paraphrases: tuple[str, ...]
+    """Wordings that mean the same as the question."""
+    paraphrased: tuple[float, ...]
+    """With the image, under each of them."""
+
+    @property
+    def image_effect(self) -> float:
+        """What the picture did for the answer: the most that any other picture takes from it, in nats."""
+        return self.log_likelihood - min(self.blanked, *self.others)
+
+    @property
+    def wording_effect(self) -> float:
+        """What the wording did for the answer: the most that any paraphrase takes from it, in nats."""
+        return self.log_likelihood - min(self.paraphrased)
+
+
+def measure_reliance(
+    model: VisionLanguageModel,
+    image: Image,
+    question: str,
+    generation: Generation,
+    *,
+    others: Sequence[Image] | None = None,
+) -> Reliance:
+    """Ask how likely the same answer would be with other pictures and other words.
+
+    The answer as it was asked is measured again in the same batch, so that rounding is no effect.
+
+    Args:
+        model: What answered.
+        image: What it was asked about.
+        question: What it was asked.
+        generation: Its answer.
+        others: Other patients' images; simulated stand-ins if left out, since no image of a patient may be
+            kept to judge another's. At least one.
     """
-    return model.log_likelihood(blank(image), question, generation.token_ids)
+    compared = stand_ins() if others is None else tuple(others)
+    paraphrases = paraphrase(question)
+    pictures = [(picture, question) for picture in (image, blank(image), *compared)]
+    worded = [(image, wording) for wording in paraphrases]
+    asked, blanked, *rest = model.log_likelihoods([*pictures, *worded], generation.token_ids)
+    return Reliance(
+        log_likelihood=asked,
+        blanked=blanked,
+        others=tuple(rest[: len(compared)]),
+        paraphrases=paraphrases,
+        paraphrased=tuple(rest[len(compared) :]),
+    )

@@ -6,57 +6,88 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from medvqa.checks.confidence import mean_token_probability
-from medvqa.checks.reliance import log_likelihood_blanked
+from medvqa.checks.confidence import judge_confidence, mean_token_probability
+from medvqa.checks.reliance import measure_reliance
 from medvqa.types import Checks, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from medvqa.models.base import Generation, VisionLanguageModel
     from medvqa.types import Image
 
 BLIND_BELOW = 0.1
-"""Nats: the image makes the answer less than about 10 % likelier."""
+"""Nats of `image_effect`: no other picture makes the answer as much as 10 % less likely."""
 GROUNDED_FROM = 0.7
-"""Nats: the image makes the answer at least about twice as likely (ln 2 = 0.69)."""
+"""Nats of `image_effect`: some other picture halves the answer's probability (ln 2 = 0.69)."""
+FRAGILE_FROM = 0.7
+"""Nats of `wording_effect`: some paraphrase halves the answer's probability, so that it is under a half."""
+FRAGILE_PER_TOKEN = 0.1
+"""Nats of `wording_effect` a token: a long answer, each word of which loses a little, is not fragile."""
 SURE_FROM = 0.5
-"""Mean token probability."""
+"""Calibrated confidence: under it the answer is more likely wrong than right."""
+SURE_FROM_UNCALIBRATED = 0.8
+"""Mean token probability: under it most of the default model's answers to training images were wrong."""
 
 MEANINGS: Mapping[Verdict, str] = MappingProxyType(
     {
-        "grounded": "the picture made this answer likelier; it may still be wrong",
-        "fragile": "the wording of the question decided",
-        "image_blind": "the picture hardly mattered: the model would say this to an empty image",
+        "grounded": "this answer needs this picture, whatever the wording; it may still be wrong",
+        "fragile": "the wording decided: asked in other words, the answer is less than half as likely",
+        "image_blind": "the picture hardly mattered: the model would say this to any image, or to none",
         "unsure": "the model was unsure of its words, or the picture mattered little",
     }
 )
 """What each verdict means, as shown beside it; see `judge` for the thresholds."""
 
 
-def check_answer(model: VisionLanguageModel, image: Image, question: str, generation: Generation) -> Checks:
-    """Measure every check on one answer."""
-    confidence = mean_token_probability(generation)
-    blanked = log_likelihood_blanked(model, image, question, generation)
-    reliance = generation.log_likelihood - blanked
+def check_answer(
+    model: VisionLanguageModel,
+    image: Image,
+    question: str,
+    generation: Generation,
+    *,
+    others: Sequence[Image] | None = None,
+) -> Checks:
+    """Measure every check on one answer; `others` as for `medvqa.checks.reliance.measure_reliance`."""
+    confidence, calibrated, abstains = judge_confidence(model, generation)
+    reliance = measure_reliance(model, image, question, generation, others=others)
+    sure = confidence >= (SURE_FROM if calibrated else SURE_FROM_UNCALIBRATED)
     return Checks(
         confidence=confidence,
-        confidence_calibrated=False,
-        image_reliance=reliance,
-        log_likelihood=generation.log_likelihood,
-        log_likelihood_blanked=blanked,
-        verdict=judge(image_reliance=reliance, confidence=confidence),
+        confidence_calibrated=calibrated,
+        token_probability=mean_token_probability(generation),
+        abstains=abstains,
+        image_reliance=reliance.log_likelihood - reliance.blanked,
+        image_effect=reliance.image_effect,
+        wording_effect=reliance.wording_effect,
+        log_likelihood=reliance.log_likelihood,
+        log_likelihood_blanked=reliance.blanked,
+        log_likelihoods_others=reliance.others,
+        paraphrases=reliance.paraphrases,
+        log_likelihoods_paraphrased=reliance.paraphrased,
+        verdict=judge(
+            image_effect=reliance.image_effect,
+            wording_effect=reliance.wording_effect,
+            tokens=len(generation.token_ids),
+            sure=sure and not abstains,
+        ),
     )
 
 
-def judge(*, image_reliance: float, confidence: float) -> Verdict:
-    """Name what two checks come to.
+def judge(*, image_effect: float, wording_effect: float, tokens: int, sure: bool) -> Verdict:
+    """Name what the checks come to; the first that holds, in this order.
 
-    `image_blind`: the image did next to nothing for the answer (reliance under `BLIND_BELOW`). `unsure`: the
-    model's words had a mean probability under `SURE_FROM`, or the image mattered a little (reliance under
-    `GROUNDED_FROM`). `grounded`: neither. It does not mean that the answer is right. `fragile` is reserved
-    for answers that change with the wording, which is not measured yet.
+    `image_blind`: with no other picture (blanked, or of others) did the answer become noticeably less likely
+    (`BLIND_BELOW`). `fragile`: under some paraphrase it became half as likely (`FRAGILE_FROM`), and by more
+    than a little a token (`FRAGILE_PER_TOKEN`). `unsure`: the model's confidence is under `SURE_FROM`, or
+    `SURE_FROM_UNCALIBRATED` where it is not calibrated, or it abstains, or no other picture made the answer
+    half as likely (`GROUNDED_FROM`). `grounded`: none of these. It does not mean that the answer is right.
+
+    A model that answers by chance among n answers, differently for every picture and wording, passes for
+    grounded only where it happens to give the same answer to all paraphrases: once in n ** 4 answers at most.
     """
-    if image_reliance < BLIND_BELOW:
+    if image_effect < BLIND_BELOW:
         return "image_blind"
-    if confidence < SURE_FROM or image_reliance < GROUNDED_FROM:
-        return "unsure"
-    return "grounded"
+    if wording_effect >= max(FRAGILE_FROM, FRAGILE_PER_TOKEN * tokens):
+        return "fragile"
+    return "grounded" if sure and image_effect >= GROUNDED_FROM else "unsure"

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from medvqa.types import Image, ModelIdentity, Token
 
 
@@ -45,4 +47,8 @@ class VisionLanguageModel(Protocol):
 
     def log_likelihood(self, image: Image, question: str, token_ids: tuple[int, ...]) -> float:
         """Natural logarithm of the probability that the model answers with just these tokens."""
+        ...
+
+    def log_likelihoods(self, asked: Sequence[tuple[Image, str]], token_ids: tuple[int, ...]) -> list[float]:
+        """The same for each of several images with a question about it."""
         ...

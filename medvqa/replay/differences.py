@@ -66,11 +66,17 @@ def compare_files(recorded: Mapping[str, Any], found: Mapping[str, str | None]) 
 
 
 def compare_circumstances(recorded: Mapping[str, Any], found: ModelIdentity) -> Iterator[Difference]:
-    """Compare what surrounds a model: prompt, parameters, libraries. What the row lacks is passed over."""
+    """Compare what surrounds a model: prompt, calibration, parameters, libraries.
+
+    What the row lacks is passed over.
+    """
     if recorded["prompt_version"] != found.prompt_version:
         yield Difference(
             what="prompt version", recorded=recorded["prompt_version"], found=found.prompt_version
         )
+    if "calibration_sha256" in recorded:
+        calibration = {"calibration": recorded["calibration_sha256"]}
+        yield from _compare_mappings("", calibration, {"calibration": found.calibration_sha256})
     yield from _compare_mappings("", _in_order(recorded["parameters"]), found.parameters)
     yield from _compare_mappings(f"{LIBRARIES} ", recorded["libraries"], found.libraries)
 
@@ -88,9 +94,13 @@ def compare_outputs(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> It
         yield from _compare_mappings("", {what: recorded[key]}, {what: found[key]})
     if recorded["token_ids"] == found["token_ids"]:
         yield from _compare_log_probabilities(recorded["tokens"], found["tokens"])
-    checks = {name: value for name, value in recorded["checks"].items() if name != "verdict"}
+    if recorded["checks_version"] is not None:
+        version = {"checks version": recorded["checks_version"]}
+        yield from _compare_mappings("", version, {"checks version": found["checks_version"]})
+    checks = dict(recorded["checks"])
+    verdict = {"verdict": checks.pop("verdict")} if "verdict" in checks else {}
     yield from _compare_mappings("check ", checks, found["checks"])
-    yield from _compare_mappings("", {"verdict": recorded["checks"]["verdict"]}, found["checks"])
+    yield from _compare_mappings("", verdict, found["checks"])
     yield from _compare_mappings("heatmap ", recorded["heatmaps"], found["heatmaps"])
 
 

@@ -45,8 +45,8 @@ class Recorded:
     applied: tuple[Mapping[str, Any], ...]
     model: Mapping[str, Any]
     output: Mapping[str, Any]
-    """`prompt` (None in rows of medvqa 0.1), `token_ids`, `answer`, `tokens`, `checks`, and under `heatmaps`
-    the digest of each by its method."""
+    """`prompt` (None in rows of medvqa 0.1), `token_ids`, `answer`, `tokens`, `checks_version` (None in rows
+    of earlier programs), `checks`, and under `heatmaps` the digest of each by its method."""
 
 
 def find_row(log: Log, reference: str) -> Row:
@@ -111,22 +111,36 @@ def read_recorded(row: Row, explaining: Iterable[Row]) -> Recorded:
         applied=tuple(entity["applied"]),
         model=entity["model"],
         output={
-            **{name: entity[name] for name in ("token_ids", "answer", "tokens", "checks")},
-            "prompt": entity.get("prompt"),
+            **{name: entity[name] for name in ("token_ids", "answer", "tokens")},
+            **{name: entity.get(name) for name in ("prompt", "checks_version")},
+            "checks": _comparable_checks(entity),
             "heatmaps": heatmaps,
         },
     )
 
 
 def _read_heatmaps(events: Iterable[Event]) -> dict[str, str]:
-    """Digest of each heatmap by its method: the answer's row has one, rows that explain it have others."""
+    """Digest of each heatmap by its method: the answer's row has one, rows that explain it have others.
+
+    Those of a part of an answer are passed over: a replay explains the whole of it.
+    """
     found: dict[str, str] = {}
     for event in events:
         heatmap: Any = event.entity.get("heatmap")
         if heatmap is not None:
             _require(heatmap, {"method": str, "sha256": str})
-            found[heatmap["method"]] = heatmap["sha256"]
+            if heatmap.get("part") is None:
+                found[heatmap["method"]] = heatmap["sha256"]
     return found
+
+
+def _comparable_checks(entity: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What can be found again: the raw probability alone, called `confidence`, in rows without a version.
+
+    Their other numbers were not measured in one batch, and their verdict followed another rule.
+    """
+    checks = entity["checks"]
+    return checks if entity.get("checks_version") is not None else {"token_probability": checks["confidence"]}
 
 
 def _require_answer(entity: Mapping[str, Any]) -> None:
@@ -141,7 +155,7 @@ def _require_answer(entity: Mapping[str, Any]) -> None:
     _require(entity["model"]["parameters"], _PARAMETERS)
     if min(entity["model"]["parameters"][name] for name in ("threads", "max_new_tokens")) < 1:
         raise TypeError("neither threads nor tokens can be fewer than one")
-    _require(entity["checks"], {"verdict": str})
+    _require(entity["checks"], {"verdict": str, "confidence": _NUMBER})
     for step in entity["applied"]:
         _require(step, {"name": str, "parameters": dict})
     for token in entity["tokens"]:

@@ -1,0 +1,53 @@
+"""Simulated stand-ins for other patients' images, the same for every answer.
+
+No patient's image may be kept to judge another patient's answer, so what an answer is compared with are
+phantoms. They differ in organ, and two of them hold a simulated nodule, at opposite places: whatever an image
+can be asked about, one of them should answer otherwise.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medvqa.simulation import Nodule, insert_nodule, phantom
+from medvqa.types import Applied, Image, ImageRef
+
+if TYPE_CHECKING:
+    from medvqa.simulation import Organ
+
+SEED = 2026
+SIDE = 192
+"""Pixels along each edge."""
+
+_STAND_INS: tuple[tuple[Organ, str, Nodule | None], ...] = (
+    ("brain", "MR", None),
+    ("chest", "DX", Nodule(row=70, column=58, radius=11, contrast=0.5)),
+    ("breast", "US", Nodule(row=125, column=135, radius=11, contrast=0.5)),
+)
+
+
+@cache
+def stand_ins() -> tuple[Image, ...]:
+    """Three phantoms, made once: their pixels depend on `SEED` alone."""
+    rng = np.random.default_rng(SEED)
+    return tuple(_draw(organ, modality, nodule, rng) for organ, modality, nodule in _STAND_INS)
+
+
+def _draw(organ: Organ, modality: str, nodule: Nodule | None, rng: np.random.Generator) -> Image:
+    pixels = phantom(organ, rng, shape=(SIDE, SIDE))
+    if nodule is not None:
+        pixels = insert_nodule(pixels, nodule)
+    pixels.setflags(write=False)
+    ref = ImageRef(
+        study_instance_uid="",
+        series_instance_uid="",
+        sop_instance_uid="",
+        frame_number=1,
+        pixel_sha256="",
+        file_sha256="",
+    )
+    applied = Applied(name="Phantom", parameters={"organ": organ, "seed": SEED})
+    return Image(ref=ref, pixels=pixels, modality=modality, applied=(applied,))
