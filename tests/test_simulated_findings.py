@@ -194,6 +194,8 @@ def test_geometry_and_modality_of_a_given_image_are_kept(tmp_path: Path) -> None
         assert {written.SOPInstanceUID, written.StudyInstanceUID, written.SeriesInstanceUID}.isdisjoint(
             {original.SOPInstanceUID, original.StudyInstanceUID, original.SeriesInstanceUID}
         )
+    plane, same, mirrored = (pydicom.dcmread(getattr(one, name)).FrameOfReferenceUID for name in IMAGES)
+    assert plane == same != mirrored
     seg = highdicom.seg.segread(one.segmentation)
     geometry = seg.get_volume_geometry()
     assert geometry.position == pytest.approx(POSITION)

@@ -161,7 +161,6 @@ def _line(down: _Field, across: _Field, radius: float, rng: np.random.Generator)
     course = np.stack([along, bend * (along**2 - 1 / 3) + rng.uniform(-0.2, 0.2) * (along**3 - along)])
     turn = rng.uniform(0, np.pi)
     course = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ course
-    course -= course.mean(axis=1, keepdims=True)
     course *= (radius - thickness) / np.hypot(*course).max()
     distance = np.full(np.broadcast_shapes(down.shape, across.shape), np.inf)
     for start, end in zip(course.T[:-1], course.T[1:], strict=True):
