@@ -29,6 +29,7 @@ from medvqa.types import (
     Answer,
     Checks,
     Heatmap,
+    HeatmapGrade,
     Image,
     ImageRef,
     ModelIdentity,
@@ -39,13 +40,16 @@ from medvqa.types import (
 
 if TYPE_CHECKING:
     from medvqa.assistant import Assistant
+    from medvqa.explaining import Explanation, explain
     from medvqa.models.loading import load_model
     from medvqa.study import Limits, read_study
 
 # Nouns and errors cost nothing; these bring PyTorch, MONAI and SQLAlchemy, and are loaded on use.
 _HOMES = {
     "Assistant": "medvqa.assistant",
+    "Explanation": "medvqa.explaining",
     "Limits": "medvqa.study",
+    "explain": "medvqa.explaining",
     "load_model": "medvqa.models.loading",
     "read_study": "medvqa.study",
 }
@@ -55,8 +59,10 @@ __all__ = [
     "Assistant",
     "Checks",
     "DicomError",
+    "Explanation",
     "GateError",
     "Heatmap",
+    "HeatmapGrade",
     "Image",
     "ImageRef",
     "LimitError",
@@ -73,6 +79,7 @@ __all__ = [
     "Study",
     "Token",
     "TrainingError",
+    "explain",
     "load_model",
     "read_study",
 ]

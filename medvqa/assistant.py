@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audit import Log
 from medvqa import records, review
 from medvqa.checks import check_answer
+from medvqa.checks.faithfulness import with_grade
 from medvqa.errors import DicomError, GateError, QuestionError
 from medvqa.gate import check_image
 from medvqa.heatmaps import HEATMAPS
+from medvqa.heatmaps.targets import ANSWER, scalar_of
 from medvqa.models.loading import load_model
 from medvqa.prompts import clean_question
 from medvqa.records import Agent, Outcome, Request, record
@@ -23,8 +26,10 @@ from medvqa.types import Answer, Notice
 
 if TYPE_CHECKING:
     from audit import Event
+    from medvqa.heatmaps.targets import Target
+    from medvqa.models.base import Generation
     from medvqa.models.huggingface import HuggingFaceModel
-    from medvqa.types import HeatmapMethod, Image, ReviewVerdict, Study, WindowName
+    from medvqa.types import Heatmap, HeatmapMethod, Image, ReviewVerdict, Study, WindowName
 
 __all__ = ["Assistant", "open_study"]
 
@@ -130,6 +135,34 @@ class Assistant:
             seconds=time.perf_counter() - started,
         )
 
+    def explain(
+        self, answer: Answer, study: Study, image: Image, method: HeatmapMethod, *, target: Target = ANSWER
+    ) -> Heatmap:
+        """Explain an answer by one more heatmap, graded and recorded.
+
+        Args:
+            answer: From `ask`.
+            study: The one that was asked about.
+            image: Of the study, the one that was asked about.
+            method: How to explain it.
+            target: The whole answer, one word of it, or why it rather than another.
+
+        Raises:
+            QuestionError: If `target` does not fit the answer.
+            RecordError: If the trail did not take the event.
+        """
+        request = Request(
+            answer_id=answer.answer_id,
+            patient=self._session.pseudonym_of(study),
+            image=image,
+            question=answer.question,
+            model=self.model.identity,
+        )
+        generation = self.model.generate(image, answer.question)
+        heatmap = self._explain(request, generation, method, target)
+        record(self.audit, records.explain(self._session.agent, request, heatmap))
+        return heatmap
+
     def review(
         self,
         answer_id: str,
@@ -157,7 +190,7 @@ class Assistant:
         try:
             noticed = check_image(image, modalities=self.model.modalities)
             generation = self.model.generate(image, question)
-            explained = HEATMAPS[heatmap](self.model, image, question, generation) if heatmap else None
+            explained = self._explain(request, generation, heatmap) if heatmap else None
             checks = check_answer(self.model, image, question, generation)
         except (GateError, QuestionError) as refusal:
             record(self.audit, records.refuse(by, request, reason=str(refusal)))
@@ -168,6 +201,16 @@ class Assistant:
         return Outcome(
             generation=generation, checks=checks, heatmap=explained, warnings=(*warnings, *noticed)
         )
+
+    def _explain(
+        self, request: Request, generation: Generation, method: HeatmapMethod, target: Target = ANSWER
+    ) -> Heatmap:
+        """Map and grade."""
+        asked = self.model, request.image, request.question, generation
+        heatmap = HEATMAPS[method](*asked, target=target)
+        if target != ANSWER:
+            heatmap = replace(heatmap, part=scalar_of(target, self.model, generation).formula)
+        return with_grade(*asked, heatmap, target=target)
 
     def _record_outcome(self, request: Request, came: Outcome) -> Event:
         """Answer and heatmap at once, so that there is never one without the other."""

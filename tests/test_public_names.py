@@ -26,7 +26,9 @@ HEAVY = {
 NOUNS = [
     "Answer",
     "Checks",
+    "Explanation",
     "Heatmap",
+    "HeatmapGrade",
     "Image",
     "ImageRef",
     "Limits",
@@ -35,7 +37,7 @@ NOUNS = [
     "Study",
     "Token",
 ]
-VERBS = ["Assistant", "load_model", "read_study"]
+VERBS = ["Assistant", "explain", "load_model", "read_study"]
 ERRORS = [
     name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)
 ]

@@ -22,6 +22,8 @@ COMMANDS = {
     "ask": ("medvqa.cli.ask:ask", "Ask a question about a study."),
     "audit": ("medvqa.cli.audit:app", "List, show and verify what the audit trail recorded."),
     "demo": ("medvqa.cli.demo:demo", "Watch real and simulated studies become checked, recorded answers."),
+    "evaluate": ("medvqa.cli.evaluate:evaluate", "Measure answers and heatmaps against simulated findings."),
+    "explain": ("medvqa.cli.explain:explain_answer", "Explain an answer by every heatmap method."),
     "review": ("medvqa.cli.review:review", "Agree with a recorded answer, amend or reject it."),
     "sign": ("medvqa.cli.review:sign", "Sign what was reviewed."),
     "simulate": ("medvqa.cli.simulate:simulate", "Insert findings of known place into images."),

@@ -1,0 +1,1 @@
+"""How good answers, confidence and heatmaps are, measured where the truth is known."""
