@@ -303,8 +303,8 @@ class Checks:
     abstains: bool
     """True where the confidence is under the threshold below which the model says that it cannot tell."""
     image_reliance: float
-    """log p(answer | image) - log p(answer | image blanked to its mean grey), in nats: 0 or less means that
-    the model would say as much to an empty picture, as it may rightly do where it finds nothing."""
+    """log p(answer | image) - log p(answer | image blanked to about its mean grey), in nats: 0 or less means
+    that the model would say as much to an empty picture, as it may rightly do where it finds nothing."""
     image_effect: float
     """log p(answer | image) - the least of log p(answer | another picture), in nats: blanked or of others.
     Near 0 the model would say this to any image."""
@@ -314,7 +314,7 @@ class Checks:
     log_likelihood: float
     """log p(answer | image, question), in nats, computed in one batch with those below."""
     log_likelihood_blanked: float
-    """The same with the image blanked to its mean grey, in nats."""
+    """The same with the image blanked to about its mean grey, in nats."""
     log_likelihoods_others: tuple[float, ...]
     """The same with each of other images, in nats: by default simulated stand-ins for other patients'."""
     paraphrases: tuple[str, ...]

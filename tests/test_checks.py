@@ -15,7 +15,7 @@ from planted_models import NoiseModel, scrambled_model, text_only_model
 from tiny_models import FakeModel, noise, shown
 
 from medvqa.checks import check_answer, mean_token_probability, measure_reliance
-from medvqa.checks.references import stand_ins
+from medvqa.checks.references import empty_picture, stand_ins
 from medvqa.checks.verdict import (
     BLIND_BELOW,
     FRAGILE_FROM,
@@ -154,7 +154,7 @@ def test_every_likelihood_is_the_one_that_the_model_gives_alone(default_model: H
         return default_model.log_likelihood(picture, wording, said.token_ids)
 
     assert checks.log_likelihood == pytest.approx(said.log_likelihood, abs=1e-4)
-    assert checks.log_likelihood_blanked == pytest.approx(alone(blank(image), question), abs=1e-4)
+    assert checks.log_likelihood_blanked == pytest.approx(alone(empty_picture(image), question), abs=1e-4)
     assert checks.log_likelihoods_others == pytest.approx(
         [alone(other, question) for other in stand_ins()], abs=1e-4
     )

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from medvqa.checks.paraphrases import paraphrase
-from medvqa.checks.references import stand_ins
-from medvqa.imaging import blank
+from medvqa.checks.references import empty_picture, stand_ins
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +22,7 @@ class Reliance:
     log_likelihood: float
     """With the image and the question that were asked."""
     blanked: float
-    """With the image blanked to its mean grey."""
+    """With the image blanked to about its mean grey; see `medvqa.checks.references.empty_picture`."""
     others: tuple[float, ...]
     """With other images."""
     paraphrases: tuple[str, ...]
@@ -64,7 +63,7 @@ def measure_reliance(
     """
     compared = stand_ins() if others is None else tuple(others)
     paraphrases = paraphrase(question)
-    pictures = [(picture, question) for picture in (image, blank(image), *compared)]
+    pictures = [(picture, question) for picture in (image, empty_picture(image), *compared)]
     worded = [(image, wording) for wording in paraphrases]
     asked, blanked, *rest = model.log_likelihoods([*pictures, *worded], generation.token_ids)
     return Reliance(
