@@ -45,7 +45,8 @@ def show_image(shown: Shown, answer: Answer | None) -> None:
     if answer is not None and answer.heatmap is not None:
         opacity = choose_opacity(answer.answer_id)
         if opacity is not None:
-            pixels = overlay(shown.image, answer.heatmap.values, opacity=opacity)
+            if answer.heatmap.grade is None or answer.heatmap.grade.level != "chance":
+                pixels = overlay(shown.image, answer.heatmap.values, opacity=opacity)
             st.caption(describe_heatmap(answer.heatmap))
     rows, columns = shown.image.shape
     picture.image(pixels, width=max(1, round(HEIGHT_PX * columns / rows)), output_format="PNG")
@@ -71,11 +72,16 @@ def describe_image(shown: Shown) -> str:
 
 def describe_heatmap(heatmap: Heatmap) -> str:
     """What the colours mean, and how far to trust them."""
+    grade = heatmap.grade
+    if grade is not None and grade.level == "chance":
+        return grade.reason
     rows, columns = heatmap.grid
     parts = [
         f"Explains {plain(heatmap.explained)}. Pale yellow is most, dark red little, bare image nothing.",
         f"It resolves {rows} x {columns} cells, nothing finer, and cannot tell whether the answer is right.",
     ]
+    if grade is not None:
+        parts.append(f"Grade {grade.level}: {grade.reason}")
     if heatmap.convergence_delta is not None:
         parts.append(f"Completeness error {heatmap.convergence_delta:.1%}; near 0 is good.")
     return " ".join(parts)

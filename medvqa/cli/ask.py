@@ -102,6 +102,7 @@ def describe(answer: Answer) -> dict[str, Any]:
             "method": answer.heatmap.method,
             "explained": answer.heatmap.explained,
             "convergence_delta": answer.heatmap.convergence_delta,
+            "grade": None if answer.heatmap.grade is None else asdict(answer.heatmap.grade),
             "grid": list(answer.heatmap.grid),
             "shape": list(answer.heatmap.values.shape),
             "overlay": None,
@@ -122,6 +123,8 @@ def show(answer: Answer, described: dict[str, Any], *, console: Console) -> None
     if answer.heatmap is not None:
         place = described["heatmap"]["overlay"] or "not written: give --out"
         table.add_row("heatmap", escape(f"{answer.heatmap.method}: {place}"))
+        if answer.heatmap.grade is not None:
+            table.add_row("grade", f"[bold]{answer.heatmap.grade.level}[/]: {answer.heatmap.grade.reason}")
     table.add_row("audit", f"row {answer.audit_id}: medvqa audit show {answer.answer_id}")
     table.add_row("review", f"medvqa review {answer.answer_id} --verdict agree")
     table.add_row("time", f"{answer.seconds:.1f} s, {escape(answer.model.name)}")

@@ -36,6 +36,8 @@ _SHOWN = {
     "seconds": "seconds",
 }
 """Figures of a map, with the heads of their columns."""
+_WIDTH = 130
+"""Letters that the table of heatmaps needs."""
 
 
 def evaluate(
@@ -81,7 +83,9 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(describe(scores, alike, count=len(read), seed=seed), indent=2))
     else:
-        _show(scores, alike, count=len(read), console=Console())
+        console = Console()
+        console.width = max(console.width, _WIDTH)
+        _show(scores, alike, count=len(read), console=console)
 
 
 def describe(scores: Scores, alike: tuple[Randomisation, ...], *, count: int, seed: int) -> dict[str, Any]:
