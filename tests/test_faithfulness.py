@@ -53,7 +53,7 @@ class Planted:
 
 
 def image_with_finding() -> Image:
-    """Faint texture, something bright in the cell that counts, and in the lower half stripes for the edges."""
+    """Faint texture, something bright in the cell that counts, and in the lower half stripes for edges."""
     pixels = 0.2 * np.random.default_rng(5).random((160, 80))
     pixels[100:] += 0.5 * (np.arange(80) % 8 < 4)
     pixels[40:60, 50:60] = 0.6
