@@ -11,7 +11,7 @@ import torch
 from peft import PeftModel, get_peft_model_state_dict
 from peft.utils.save_and_load import load_peft_weights
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoConfig, AutoModelForImageTextToText
 
 from medvqa.errors import ModelError
 from medvqa.models.calibration import calibration_sha256, read_calibration
@@ -25,6 +25,7 @@ from medvqa.models.checkpoints import (
 )
 from medvqa.models.families import family_of
 from medvqa.models.huggingface import HuggingFaceModel
+from medvqa.models.processors import read_processor
 from medvqa.prompts import PROMPT_VERSION
 from medvqa.types import ModelIdentity
 
@@ -108,8 +109,9 @@ def _read_checkpoint(folder: Path, *, dtype: Any) -> tuple[Any, Any]:
     """Processor and model; only safetensors files are read, since only they are in the model's digest."""
     try:
         # Before the weights, which may be many gigabytes.
-        family_of(AutoConfig.from_pretrained(folder).model_type)
-        processor = AutoProcessor.from_pretrained(folder, backend="pil")
+        model_type = AutoConfig.from_pretrained(folder).model_type
+        family_of(model_type)
+        processor = read_processor(folder, model_type)
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, output_loading_info=True
         )
