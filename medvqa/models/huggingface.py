@@ -412,6 +412,7 @@ class HuggingFaceModel:
             **continued(inputs, answer, self._family.answer_fill),
             mm_encoder_outputs={"image": with_features(prompt.image.output, features)},
             use_cache=False,
+            logits_to_keep=len(token_ids) + 1,
             **options,
         )
 
