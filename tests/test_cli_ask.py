@@ -207,7 +207,7 @@ def test_nothing_of_the_patient_leaves(run: Medvqa, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "part"),
     [
-        (["--heatmap", "magic"], 2, "'magic' is not one of attention, integrated_gradients"),
+        (["--heatmap", "magic"], 2, "'magic' is not one of attention, rollout"),
         (["--window", "stained-glass"], 2, "is not one of file, lung"),
         (["--image", "0"], 2, "--image"),
         (["--image", "two"], 2, "--image"),

@@ -88,6 +88,7 @@ def test_the_row_holds_question_answer_checks_and_model(recorded: tuple[Answer, 
     assert set(event.entity) == {
         *("question", "image", "modality", "applied", "model"),
         *("prompt", "batch_size", "answer", "tokens", "token_ids", "checks", "heatmap", "warnings"),
+        "checks_version",
     }
 
 

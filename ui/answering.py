@@ -28,7 +28,11 @@ ANYTHING = ("Which modality is this?", "Which organ is this?", "Is this normal?"
 NONE = "none"
 """Stands for no heatmap."""
 
-CONFIDENCE_HELP = (
+CALIBRATED_HELP = (
+    "Of a hundred answers with this number, about images and questions like those it was measured on, so many"
+    " were right."
+)
+UNCALIBRATED_HELP = (
     "Mean probability that the model gave the words of this answer, from 0 to 1. Uncalibrated: it orders the"
     " answers of one model, and is not the chance of being right."
 )
@@ -112,10 +116,15 @@ def show_answer(asked: Submission, shown: Shown, *, known: Sequence[Notice]) -> 
     with st.container(border=True):
         st.caption(plain(answer.question))
         text = escape(answer.text) or "<em>The model gave no words.</em>"
+        if checks.abstains:
+            text = f'I can\'t tell. <span style="font-size: 1rem; opacity: 0.7">Its guess: {text}</span>'
         st.html(f'<p style="font-size: 1.6rem; margin: 0; white-space: pre-wrap">{text}</p>')
         st.markdown(f"**{plain(checks.verdict)}**: {MEANINGS[checks.verdict]}")
         confidence, reliance = st.columns(2)
-        confidence.metric("Confidence, uncalibrated", f"{checks.confidence:.2f}", help=CONFIDENCE_HELP)
+        name, meaning = "Confidence, uncalibrated", UNCALIBRATED_HELP
+        if checks.confidence_calibrated:
+            name, meaning = "Confidence, calibrated", CALIBRATED_HELP
+        confidence.metric(name, f"{checks.confidence:.2f}", help=meaning)
         reliance.metric("Image reliance", f"{checks.image_reliance:+.2f} nats", help=RELIANCE_HELP)
         st.caption(NOT_FOR_DIAGNOSIS)
     show_notices(notice for notice in answer.warnings if notice not in known)

@@ -118,8 +118,12 @@ def show(answer: Answer, described: dict[str, Any], *, console: Console) -> None
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("verdict", f"[bold]{checks.verdict}[/]: {MEANINGS[checks.verdict]}")
-    table.add_row("confidence", f"{checks.confidence:.2f} mean token probability, uncalibrated")
+    kind = "chance of being right, calibrated" if checks.confidence_calibrated else "mean token probability"
+    uncalibrated = "" if checks.confidence_calibrated else ", uncalibrated"
+    table.add_row("confidence", f"{checks.confidence:.2f} {kind}{uncalibrated}")
     table.add_row("image reliance", f"{checks.image_reliance:+.2f} nats against the blanked image")
+    table.add_row("image effect", f"{checks.image_effect:+.2f} nats against the worst of other pictures")
+    table.add_row("wording effect", f"{checks.wording_effect:+.2f} nats against the worst of other wordings")
     if answer.heatmap is not None:
         place = described["heatmap"]["overlay"] or "not written: give --out"
         table.add_row("heatmap", escape(f"{answer.heatmap.method}: {place}"))
@@ -130,7 +134,10 @@ def show(answer: Answer, described: dict[str, Any], *, console: Console) -> None
     table.add_row("time", f"{answer.seconds:.1f} s, {escape(answer.model.name)}")
     for notice in answer.warnings:
         table.add_row(f"[yellow]{notice.code}[/]", escape(notice.message))
-    console.print(Panel(f"[bold]{escape(answer.text)}[/]", title=escape(answer.question), expand=False))
+    said = f"[bold]{escape(answer.text)}[/]"
+    if checks.abstains:
+        said = f"[bold]I can't tell[/] [dim](the model's guess: {escape(answer.text)})[/]"
+    console.print(Panel(said, title=escape(answer.question), expand=False))
     console.print(table)
     console.print(f"[dim]{NOT_FOR_DIAGNOSIS}[/]")
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from medvqa.assistant import Assistant
 from medvqa.errors import DicomError
+from medvqa.explaining.picture import save_picture
 from medvqa.heatmaps import HEATMAPS
 from medvqa.heatmaps.slices import weigh_slices
 from medvqa.heatmaps.targets import ANSWER
@@ -60,8 +61,6 @@ class Explanation:
 
     def save(self, path: str | Path) -> None:
         """Write one picture of all of it as a PNG file."""
-        from medvqa.explaining.picture import save_picture  # matplotlib, where a picture is wanted
-
         save_picture(self, Path(path))
 
 
