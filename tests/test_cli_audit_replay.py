@@ -67,7 +67,10 @@ def test_a_difference_exits_with_1_and_is_named(row: str, tmp_path: Path) -> Non
     ("change", "told"),
     [
         ({"answer": "no"}, "The words are not the recorded ones."),
-        ({"checks": {"verdict": "fragile", "confidence": 0.5}}, "The words are the recorded ones; the numbers are not."),
+        (
+            {"checks": {"verdict": "fragile", "confidence": 0.5}},
+            "The words are the recorded ones; the numbers are not.",
+        ),
         ({}, "identical: row"),
     ],
 )
