@@ -12,6 +12,7 @@ from audit import Log
 from medvqa import records, review
 from medvqa.checks import check_answer
 from medvqa.checks.faithfulness import with_grade
+from medvqa.checks.familiarity import check_familiarity
 from medvqa.errors import DicomError, GateError, QuestionError
 from medvqa.gate import check_image
 from medvqa.heatmaps import HEATMAPS
@@ -26,6 +27,7 @@ from medvqa.types import Answer, Notice
 
 if TYPE_CHECKING:
     from audit import Event
+    from medvqa.checks.familiarity import Unfamiliar
     from medvqa.heatmaps.targets import Target
     from medvqa.models.base import Generation
     from medvqa.models.huggingface import HuggingFaceModel
@@ -43,6 +45,7 @@ class Assistant:
         agent: Who asks: an identifier of a person or a program, never of a patient.
         role: In which role.
         key_folder: Where the key of patients' pseudonyms is; by default this user's folder of keys.
+        unfamiliar: Whether an image unlike anything in training is refused, or answered about with a warning.
 
     Raises:
         ModelError: If there is no model given and the default one cannot be loaded.
@@ -58,7 +61,9 @@ class Assistant:
         agent: str = "medvqa",
         role: str | None = None,
         key_folder: Path | None = None,
+        unfamiliar: Unfamiliar = "refuse",
     ) -> None:
+        self._unfamiliar: Unfamiliar = unfamiliar
         self.audit = audit or Log(default_audit_url())
         self._session = begin_session(
             self.audit, Agent(name=agent, role=role), key_folder=key_folder or default_key_folder()
@@ -189,6 +194,7 @@ class Assistant:
         record(self.audit, records.ask(by, request, heatmap=heatmap))
         try:
             noticed = check_image(image, modalities=self.model.modalities)
+            noticed += check_familiarity(self.model, image, unfamiliar=self._unfamiliar)
             generation = self.model.generate(image, question)
             explained = self._explain(request, generation, heatmap) if heatmap else None
             checks = check_answer(self.model, image, question, generation)

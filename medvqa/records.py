@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         Study,
     )
 
-CHECKS_VERSION = "2"
+CHECKS_VERSION = "3"
 """Changes whenever checks are measured or judged in another way; rows of earlier programs have none."""
 
 

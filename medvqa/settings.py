@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import platformdirs
 
@@ -41,6 +41,8 @@ class Settings:
     """`cpu`, `cuda`, `cuda:0` and so on, or `mps`; None for the GPU where there is one."""
     threads: int | None = None
     """Processor threads of the model, from 1; None leaves it to the library."""
+    unfamiliar: Literal["refuse", "warn"] = "refuse"
+    """What happens to a question about an image unlike anything the model was trained on."""
 
 
 _KEYS = tuple(known.name for known in fields(Settings))
@@ -114,6 +116,8 @@ def _check(key: str, value: Any, place: str) -> str | int | Path:
         raise SettingsError(f"{place} must be text and not empty, got {value!r}")
     if key == "device" and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", value):
         raise SettingsError(f"{place} must be cpu, cuda, cuda:0 and so on, or mps, got {value!r}")
+    if key == "unfamiliar" and value not in ("refuse", "warn"):
+        raise SettingsError(f"{place} must be refuse or warn, got {value!r}")
     if key == "audit_url" and "://" not in value:
         return _sqlite_url(Path(value))
     if key == "key_folder":

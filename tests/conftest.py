@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,6 +27,14 @@ def _folder_for_application_data(tmp_path_factory: pytest.TempPathFactory) -> It
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _answers_about_noise() -> Iterator[None]:
+    """Most tests ask about noise, which is refused by default; test_familiarity.py tests that it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MEDVQA_UNFAMILIAR", "warn")
+        yield
+
+
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fail on any attempt to connect: pydicom would download test files that it lacks."""
@@ -39,8 +48,11 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def default_model() -> HuggingFaceModel:
-    """The model that ships with medvqa, loaded once."""
-    return medvqa.load_model()
+    """The model that ships with medvqa, loaded once; it takes any image for a familiar one."""
+    model = medvqa.load_model()
+    if model.calibration is not None:
+        model.calibration = replace(model.calibration, familiarity=None)
+    return model
 
 
 @pytest.fixture(scope="session")

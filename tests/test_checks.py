@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from planted_models import NoiseModel, scrambled_model, text_only_model
+from planted_models import ANSWERS, NoiseModel, scrambled_model, text_only_model
 from tiny_models import FakeModel, noise, shown
 
 from medvqa.checks import check_answer, mean_token_probability, measure_reliance
+from medvqa.checks.paraphrases import COUNT
 from medvqa.checks.references import empty_picture, stand_ins
 from medvqa.checks.verdict import (
     BLIND_BELOW,
@@ -161,7 +162,7 @@ def test_every_likelihood_is_the_one_that_the_model_gives_alone(default_model: H
     assert checks.log_likelihoods_paraphrased == pytest.approx(
         [alone(image, wording) for wording in checks.paraphrases], abs=1e-4
     )
-    assert len(checks.paraphrases) == 4
+    assert len(checks.paraphrases) == COUNT
     assert checks.image_reliance == checks.log_likelihood - checks.log_likelihood_blanked
     assert checks.image_effect == checks.log_likelihood - min(
         checks.log_likelihood_blanked, *checks.log_likelihoods_others
@@ -191,8 +192,9 @@ def test_a_text_only_model_is_always_blind() -> None:
     assert verdicts(text_only_model()) == {"image_blind": 105}
 
 
-def test_a_model_of_dice_is_never_grounded() -> None:
-    assert verdicts(NoiseModel())["grounded"] == 0
+@pytest.mark.parametrize("answers", [ANSWERS, ("yes", "no")])
+def test_a_model_of_dice_is_never_grounded(answers: tuple[str, ...]) -> None:
+    assert verdicts(NoiseModel(answers))["grounded"] == 0
 
 
 @pytest.mark.slow

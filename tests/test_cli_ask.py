@@ -48,6 +48,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("MEDVQA_AUDIT_URL", str(tmp_path / "trail.sqlite"))
     monkeypatch.setenv("MEDVQA_KEY_FOLDER", str(tmp_path / "keys"))
+    monkeypatch.setenv("MEDVQA_UNFAMILIAR", "warn")
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
@@ -222,6 +223,15 @@ def test_nothing_of_the_patient_leaves(run: Medvqa, tmp_path: Path) -> None:
 )
 def test_a_wrong_option_ends_in_one_sentence(run: Medvqa, arguments: list[str], code: int, part: str) -> None:
     assert_refused(run(MR, QUESTION, *arguments), code, part)
+
+
+def test_an_image_unlike_any_in_training_is_refused_unless_told_otherwise(
+    run: Medvqa, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MEDVQA_UNFAMILIAR")
+    assert_refused(run(MR, QUESTION), 4, "set unfamiliar to warn")
+    Path("medvqa.toml").write_text('unfamiliar = "warn"\n')
+    assert run(MR, QUESTION).code == 0
 
 
 @pytest.mark.parametrize(

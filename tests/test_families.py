@@ -85,8 +85,23 @@ def test_generating_from_what_is_kept_equals_transformers_alone(family: str) -> 
             assert found == pytest.approx(log_probabilities, abs=1e-5)
 
 
+@every_family
+def test_looks_are_the_last_rows_of_all_attention(family: str) -> None:
+    model = tiny(family)
+    image = noise(90, 70)
+    said = model.generate(image, QUESTIONS[0])
+    prompt = model.prompt(image, QUESTIONS[0])
+    with torch.no_grad():
+        _, layers = model.attentions(prompt, said.token_ids, prompt.image.features)
+        looks = model.looks(prompt, said.token_ids)
+    assert len(looks) == len(layers)
+    for some, whole in zip(looks, layers, strict=True):
+        assert some.shape[2] > len(said.token_ids)
+        assert torch.allclose(some, whole[:, :, -some.shape[2] :], atol=1e-5)
+
+
 def plain_generate(model: HuggingFaceModel, image: Image, question: str) -> tuple[list[int], list[float]]:
-    inputs = model._process([image], [question])
+    inputs = model._prompting.process([image], [question])
     output = model._model.generate(
         **inputs, **model._decoding, return_dict_in_generate=True, output_logits=True
     )

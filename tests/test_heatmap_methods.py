@@ -80,6 +80,9 @@ class Planted:
         worth = layers[1][0, 0, -len(token_ids) - 1 : -1, read] + 0 * layers[0].sum()
         return worth[None], tuple(layers)
 
+    def looks(self, prompt: Any, token_ids: tuple[int, ...]) -> Any:
+        return self.attentions(prompt, token_ids, prompt.image.features)[1]
+
     def image_positions(self, _prompt: Any) -> torch.Tensor:
         return torch.arange(CELLS**2)
 

@@ -93,7 +93,7 @@ def test_an_encoded_image_answers_as_an_image_read_anew(model: HuggingFaceModel)
 
 def plain_generate(model: HuggingFaceModel, image: Image, question: str) -> tuple[list[int], list[float]]:
     """What transformers alone answers: nothing is kept, and nothing shared."""
-    inputs = model._process([image], [question])
+    inputs = model._prompting.process([image], [question])
     output = model._model.generate(
         **inputs, **model._decoding, return_dict_in_generate=True, output_logits=True
     )

@@ -143,7 +143,7 @@ def test_the_shipped_model_replays_in_another_process_that_has_other_threads(
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        assistant = Assistant(load_model(device="cpu"), audit=log)
+        assistant = Assistant(load_model(device="cpu"), audit=log, unfamiliar="warn")
         answer = assistant.ask(read_study(study), QUESTION, heatmap="integrated_gradients")
     finally:
         torch.set_num_threads(before)

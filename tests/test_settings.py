@@ -92,6 +92,7 @@ def test_the_key_folder_is_a_path_from_wherever_it_is_given(
         ("threads = 'two'", r"key 'threads' in medvqa\.toml must be a whole number from 1, got 'two'"),
         ("threads = 0", "must be a whole number from 1, got 0"),
         ("threads = true", "must be a whole number from 1, got True"),
+        ("unfamiliar = 'ignore'", "must be refuse or warn, got 'ignore'"),
         ("model = 3", r"key 'model' in medvqa\.toml must be text and not empty, got 3"),
         ("agent = ' '", r"key 'agent' in medvqa\.toml must be text and not empty"),
         ("device = 'gpu'", r"key 'device' in medvqa\.toml must be cpu, cuda"),

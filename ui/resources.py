@@ -40,6 +40,7 @@ def open_assistant(session: Session) -> Assistant:
             agent=session.agent.name,
             role=session.agent.role,
             key_folder=session.key_folder,
+            unfamiliar=settings.unfamiliar,
         )
     return st.session_state.assistant
 

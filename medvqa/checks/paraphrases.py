@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-COUNT = 4
+COUNT = 12
 """Paraphrases of every question."""
 
 _IMAGE = (
@@ -100,7 +100,17 @@ def _neutral(question: str, stem: str) -> Iterator[str]:
     yield stem if stem != question else f"{question}?"
     yield lower if lower != question else _capital(question)
     yield f"Question: {question}"
+    yield f"Q: {question}"
+    yield f"{stem}."
+    yield lower.rstrip(" ?.!") or lower
+    yield f"In this image: {lower}"
+    yield f"Please look: {lower}"
+    yield f"Tell me: {lower}"
     yield f"Please answer: {lower}"
+    yield f"One question: {lower}"
+    yield f"Based on this image: {lower}"
+    yield f"The question is: {lower}"
+    yield f"Please answer this: {lower}"
 
 
 def _capital(text: str) -> str:

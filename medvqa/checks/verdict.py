@@ -84,7 +84,7 @@ def judge(*, image_effect: float, wording_effect: float, tokens: int, sure: bool
     half as likely (`GROUNDED_FROM`). `grounded`: none of these. It does not mean that the answer is right.
 
     A model that answers by chance among n answers, differently for every picture and wording, passes for
-    grounded only where it happens to give the same answer to all paraphrases: once in n ** 4 answers at most.
+    grounded only where it happens to give the same answer to all paraphrases: once in n ** 12 answers.
     """
     if image_effect < BLIND_BELOW:
         return "image_blind"

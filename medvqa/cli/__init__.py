@@ -21,7 +21,8 @@ from medvqa.errors import MedvqaError, RecordError
 COMMANDS = {
     "ask": ("medvqa.cli.ask:ask", "Ask a question about a study."),
     "audit": ("medvqa.cli.audit:app", "List, show and verify what the audit trail recorded."),
-    "demo": ("medvqa.cli.demo:demo", "Watch real and simulated studies become checked, recorded answers."),
+    "calibrate": ("medvqa.cli.calibrate:calibrate", "Measure what a model's confidence is worth."),
+    "demo": ("medvqa.cli.demo:demo", "Watch studies become checked, recorded answers."),
     "evaluate": ("medvqa.cli.evaluate:evaluate", "Measure answers and heatmaps against simulated findings."),
     "explain": ("medvqa.cli.explain:explain_answer", "Explain an answer by every heatmap method."),
     "review": ("medvqa.cli.review:review", "Agree with a recorded answer, amend or reject it."),

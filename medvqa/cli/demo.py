@@ -30,7 +30,7 @@ def demo(
     """
     console = Console()
     trail = out / "audit.sqlite"
-    settings = replace(load_settings(audit_url=str(trail)), model=None, adapter=None)
+    settings = replace(load_settings(audit_url=str(trail)), model=None, adapter=None, unfamiliar="warn")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         bar = bars.add_task("Loading the model", total=None)

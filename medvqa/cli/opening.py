@@ -24,6 +24,7 @@ def open_assistant(settings: Settings, session: Session) -> Assistant:
         agent=settings.agent,
         role=settings.role,
         key_folder=settings.key_folder,
+        unfamiliar=settings.unfamiliar,
     )
 
 

@@ -58,7 +58,7 @@ def predicting(term: Term) -> slice:
 
 def _look(model: HuggingFaceModel, prompt: Prompt, term: Term, layers: tuple[int, ...] | None) -> Tensor:
     """Attention to each image token, shape (tokens,)."""
-    _, weights = model.attentions(prompt, term.token_ids, prompt.image.features)
+    weights = model.looks(prompt, term.token_ids)
     chosen = weights if layers is None else [weights[layer] for layer in layers]
     mean = torch.stack([layer[0].float().mean(0) for layer in chosen]).mean(0)
     return mean[predicting(term)].mean(0)[model.image_positions(prompt)]

@@ -12,6 +12,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from medvqa.errors import ModelError
+from medvqa.models.calibration import FAMILIARITY_FILE
 
 DEFAULT_MODEL = "default"
 """Names the small model that ships with medvqa."""
@@ -55,8 +56,12 @@ def declared_modalities(folder: Path) -> frozenset[str]:
 
 
 def weights_sha256(folder: Path) -> str:
-    """Digest over the names and bytes of the configurations and every safetensors file."""
-    return _digest({path for pattern in _WEIGHT_FILES for path in folder.glob(pattern)})
+    """Digest over the names and bytes of the configurations and every safetensors file.
+
+    What was measured about the model lies beside it and is no part of it.
+    """
+    files = {path for pattern in _WEIGHT_FILES for path in folder.glob(pattern)}
+    return _digest(files - {folder / FAMILIARITY_FILE})
 
 
 def tokenizer_sha256(folder: Path) -> str:

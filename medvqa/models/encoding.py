@@ -17,7 +17,7 @@ from medvqa.imaging import to_uint8
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from medvqa.types import Image
+    from medvqa.types import Image, Pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,6 +49,8 @@ class EncodedImage:
     """Of `get_image_features`."""
     features: Tensor
     """The image's tokens among the words', (1, tokens, width)."""
+    pixels: Pixels
+    """Of the image, as it was given."""
     shape: tuple[int, int]
     """Rows and columns of the image."""
     prefix: Prefix | None

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
-from PIL import Image as PillowImage
 from torch import Tensor
+from transformers.cache_utils import DynamicLayer
 
-from medvqa.errors import QuestionError
-from medvqa.imaging import to_uint8
 from medvqa.models.base import Generation
 from medvqa.models.encoding import (
     EncodedImage,
@@ -30,7 +28,7 @@ from medvqa.models.encoding import (
     with_features,
 )
 from medvqa.models.families import family_of
-from medvqa.prompts import chat_messages
+from medvqa.models.prompting import Prompting
 from medvqa.types import Token
 
 if TYPE_CHECKING:
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
     from medvqa.models.layouts import Box, TokenGrid
     from medvqa.types import Image, ModelIdentity
 
-_KEPT = 8
+_KEPT = 10
 """Encoded images that are kept: the last ones, and the empty ones and stand-ins they are compared with."""
 
 
@@ -63,9 +61,15 @@ class HuggingFaceModel:
         """Wrap a model in eval mode; its parameters are frozen, since only inputs are ever differentiated."""
         self._model = model.eval().requires_grad_(False)
         self._processor = processor
-        self._processor.tokenizer.padding_side = "left"  # right padding changes the answers
         self._family = family_of(model.config.model_type)
         self._image_token_id: int = model.config.image_token_id
+        self._prompting = Prompting(
+            model,
+            processor,
+            family=self._family,
+            name=identity.name,
+            max_new_tokens=identity.parameters["max_new_tokens"],
+        )
         # A checkpoint's own generation settings may ask for beams; an image token is no word of an answer.
         self._decoding: dict[str, Any] = {
             "do_sample": False,
@@ -124,7 +128,7 @@ class HuggingFaceModel:
 
     def answer_many(self, images: Sequence[Image], questions: Sequence[str]) -> list[str]:
         """The texts alone, for one question about each image, as one batch padded on the left."""
-        inputs = self._process(images, questions)
+        inputs = self._prompting.process(images, questions)
         with torch.inference_mode():
             sequences = self._model.generate(**inputs, **self._decoding)
         answers = sequences[:, inputs["input_ids"].shape[1] :]
@@ -137,7 +141,9 @@ class HuggingFaceModel:
         return self.log_likelihoods([(image, question)], token_ids)[0]
 
     def log_likelihoods(self, asked: Sequence[tuple[Image, str]], token_ids: tuple[int, ...]) -> list[float]:
-        """Natural logarithms of the probability of one answer to each of several questions, as one batch.
+        """Natural logarithms of the probability of one answer to each of several questions.
+
+        Images that the decoder reads in as many tokens go as one batch.
 
         Args:
             asked: Images with questions about them.
@@ -146,23 +152,24 @@ class HuggingFaceModel:
         Raises:
             QuestionError: As for `generate`.
         """
-        # Naming an image by its content costs as much as tokenizing a question: once for each.
-        pictures = {id(image): image for image, _ in asked}
-        encoded = {name: self.encode(image) for name, image in pictures.items()}
-        prompts = [self._ask(image, encoded[id(image)], question) for image, question in asked]
-        prefixes = [prompt.image.prefix for prompt in prompts if prompt.image.prefix is not None]
-        together = len(prefixes) == len(prompts) and len({prefix.input_ids.shape for prefix in prefixes}) == 1
+        prompts = [self.prompt(image, question) for image, question in asked]
+        batches: defaultdict[int | None, list[int]] = defaultdict(list)
+        for place, prompt in enumerate(prompts):
+            prefix = prompt.image.prefix
+            batches[None if prefix is None else prefix.input_ids.shape[1]].append(place)
+        found = [0.0] * len(prompts)
         with torch.inference_mode():
-            if together:
-                return self._continue_prefixes(prefixes, prompts, token_ids)
-            return [
-                self.answer_log_probabilities(prompt, token_ids, prompt.image.features).sum().item()
-                for prompt in prompts
-            ]
+            for length, places in batches.items():
+                force = self._force_alone if length is None else self._continue_prefixes
+                for place, logarithm in zip(
+                    places, force([prompts[place] for place in places], token_ids), strict=True
+                ):
+                    found[place] = logarithm
+        return found
 
     def encode(self, image: Image) -> EncodedImage:
         """The image after the vision tower; kept, so that the next question about it finds it."""
-        digest = content_digest(image)
+        digest = self._digest_of(image)
         if digest not in self._encoded:
             self._encoded[digest] = self._encode(image)
             if len(self._encoded) > _KEPT:
@@ -180,7 +187,7 @@ class HuggingFaceModel:
 
     def pixel_values(self, image: Image) -> Tensor:
         """What the processor makes of an image's pixels, as `encode` has it, without encoding it."""
-        values = self._process([image], ["?"])["pixel_values"]
+        values = self._prompting.process([image], ["?"])["pixel_values"]
         return values[None] if self._family.loose else values
 
     def see(self, encoded: EncodedImage, pixel_values: Tensor) -> Tensor:
@@ -230,6 +237,34 @@ class HuggingFaceModel:
             output = self._force(prompt, token_ids, features, output_attentions=True)
         return _chosen(output.logits, token_ids), tuple(output.attentions)
 
+    def looks(self, prompt: Prompt, token_ids: tuple[int, ...]) -> tuple[Tensor, ...]:
+        """What the last tokens attend to: those of the answer and the words before it, at least.
+
+        Cheaper than `attentions`, since what was read of the image is not read again.
+
+        Args:
+            prompt: Image and question.
+            token_ids: The answer.
+
+        Returns:
+            Of each layer, shape (1, heads, last tokens, tokens): the last rows and all columns of
+            `attentions`.
+        """
+        prefix = prompt.image.prefix
+        if prefix is not None and all(type(layer) is DynamicLayer for layer in prefix.cache.layers):
+            answer = torch.tensor([token_ids], device=prompt.input_ids.device)
+            rest = torch.cat([prompt.input_ids[:, prefix.input_ids.shape[1] :], answer], 1)
+            with self._eager_attention():
+                read = self._model(
+                    input_ids=rest,
+                    past_key_values=self._resume([prefix]),
+                    use_cache=True,
+                    output_attentions=True,
+                    logits_to_keep=1,
+                )
+            return tuple(read.attentions)
+        return self.attentions(prompt, token_ids, prompt.image.features)[1]
+
     def tokens_of(self, answer: str) -> tuple[int, ...]:
         """The tokens that spell an answer, without the one that ends it."""
         return tuple(self._processor.tokenizer(answer, add_special_tokens=False)["input_ids"])
@@ -274,14 +309,22 @@ class HuggingFaceModel:
             module, self._processor, self.identity, modalities=self.modalities, calibration=self.calibration
         )
 
+    def _digest_of(self, image: Image) -> str:
+        """Reading all pixels costs as much as tokenizing a question: an array seen before is known."""
+        if not image.pixels.flags.writeable:
+            for digest, encoded in self._encoded.items():
+                if encoded.pixels is image.pixels:
+                    return digest
+        return content_digest(image)
+
     def _ask(self, image: Image, encoded: EncodedImage, question: str) -> Prompt:
         prefix = encoded.prefix
         if prefix is None:
-            inputs = self._for_decoder(self._process([image], [question]))
+            inputs = self._for_decoder(self._prompting.process([image], [question]))
         else:
-            words = self._word_ids(prefix.closing + self._around_image(question)[1])
+            words = self._prompting.ids_after_image(prefix.closing, question)
             inputs = continued(prefix.inputs, words, self._family.answer_fill)
-            self._require_room(inputs["input_ids"].shape[1])
+            self._prompting.require_room(inputs["input_ids"].shape[1])
         return Prompt(image=encoded, inputs=inputs)
 
     def _generate(self, prompts: Sequence[Prompt], inputs: Mapping[str, Any]) -> list[Generation]:
@@ -318,7 +361,7 @@ class HuggingFaceModel:
 
     def _encode(self, image: Image) -> EncodedImage:
         with torch.no_grad():  # not inference_mode: explanations go through these tensors backwards
-            whole = self._process([image], ["?"])
+            whole = self._prompting.process([image], ["?"])
             seen = {name: value for name, value in whole.items() if name in self._tower_inputs}
             if self._family.loose:
                 seen["pixel_values"] = seen["pixel_values"][None]
@@ -327,19 +370,22 @@ class HuggingFaceModel:
             inputs=seen,
             output=output,
             features=features_of(output, 1),
+            pixels=image.pixels,
             shape=image.shape,
             prefix=self._read_prefix(self._for_decoder(whole), output),
         )
 
     def _read_prefix(self, inputs: Mapping[str, Tensor], output: Any) -> Prefix | None:
         """Let the decoder read as far as the image's end; None where that cannot be told or kept."""
-        (before, after), (same, _) = self._around_image("?"), self._around_image("!")
+        (before, after), (same, _) = self._prompting.around_image("?"), self._prompting.around_image("!")
         end = int((inputs["input_ids"][0] == self._image_token_id).nonzero().max()) + 1
         rest = inputs["input_ids"][:, end:]
         written = self._processor.tokenizer.decode(rest[0], clean_up_tokenization_spaces=False)
         closing = written.removesuffix(after)
         told = (
-            before == same and written.endswith(after) and torch.equal(self._word_ids(closing + after), rest)
+            before == same
+            and written.endswith(after)
+            and torch.equal(self._prompting.word_ids(closing + after), rest)
         )
         if not (told and self._family.shares_prefix):
             return None
@@ -384,10 +430,16 @@ class HuggingFaceModel:
             pixel_values = pixel_values.flatten(0, 1)
         return self._core.get_image_features(**{**inputs, "pixel_values": pixel_values}, return_dict=True)
 
-    def _continue_prefixes(
-        self, prefixes: Sequence[Prefix], prompts: Sequence[Prompt], token_ids: tuple[int, ...]
-    ) -> list[float]:
+    def _force_alone(self, prompts: Sequence[Prompt], token_ids: tuple[int, ...]) -> list[float]:
+        """Teacher forcing from the first token on, one prompt after the other."""
+        return [
+            self.answer_log_probabilities(prompt, token_ids, prompt.image.features).sum().item()
+            for prompt in prompts
+        ]
+
+    def _continue_prefixes(self, prompts: Sequence[Prompt], token_ids: tuple[int, ...]) -> list[float]:
         """Teacher forcing from the end of the images on, padded on the right, where no answer looks."""
+        prefixes = [prompt.image.prefix for prompt in prompts if prompt.image.prefix is not None]
         answer = torch.tensor([token_ids], device=prompts[0].input_ids.device)
         rows = [
             torch.cat([prompt.input_ids[:, prefix.input_ids.shape[1] :], answer], 1)[0]
@@ -415,49 +467,6 @@ class HuggingFaceModel:
             logits_to_keep=len(token_ids) + 1,
             **options,
         )
-
-    def _process(self, images: Sequence[Image], questions: Sequence[str]) -> dict[str, Tensor]:
-        """One row a pair, padded on the left."""
-        inputs = self._processor(
-            text=[self._render(question) for question in questions],
-            images=[[PillowImage.fromarray(to_uint8(image))] for image in images],
-            return_tensors="pt",
-            padding=True,
-            add_special_tokens=False,
-            **self._family.processing,
-        )
-        inputs.pop("labels", None)
-        self._require_room(inputs["input_ids"].shape[1])
-        return dict(inputs.to(self._model.device, self._model.dtype))
-
-    def _require_room(self, tokens: int) -> None:
-        longest = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
-        needed = tokens + self.identity.parameters["max_new_tokens"]
-        if longest and needed > longest:
-            raise QuestionError(
-                f"image, question and answer need {needed} tokens but {self.identity.name} reads {longest}; "
-                "shorten the question"
-            )
-
-    def _around_image(self, question: str) -> tuple[str, str]:
-        """The prompt before and after the place of the image, as the chat template writes it."""
-        before, _, after = self._render(question).rpartition(self._processor.image_token)
-        return before, after
-
-    def _word_ids(self, text: str) -> Tensor:
-        """Shape (1, tokens)."""
-        tokens = self._processor.tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
-        return tokens.to(self._model.device)
-
-    def _render(self, question: str) -> str:
-        """Refuse what would be read as an image or as the end of the question, not as words."""
-        for token in self._processor.tokenizer.added_tokens_decoder.values():
-            if token.special and token.content in question:
-                raise QuestionError(
-                    f"the question holds {token.content!r}, a special token of {self.identity.name}; "
-                    "leave it out"
-                )
-        return self._processor.apply_chat_template(chat_messages(question), add_generation_prompt=True)
 
     @contextmanager
     def _eager_attention(self) -> Generator[None]:

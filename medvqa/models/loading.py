@@ -39,6 +39,7 @@ def load_model(
     adapter: str | Path | None = None,
     device: str | None = None,
     max_new_tokens: int = 32,
+    calibrated: bool = True,
 ) -> HuggingFaceModel:
     """Load a checkpoint through transformers' Auto classes, and a peft adapter on top of it.
 
@@ -47,6 +48,7 @@ def load_model(
         adapter: A folder or hub name of a peft adapter made for that model.
         device: Such as `cpu` or `cuda:0`; by default the GPU where there is one.
         max_new_tokens: Longest answer.
+        calibrated: Read the `calibration.json` beside the adapter, or beside the model where there is none.
 
     Raises:
         ModelError: If the checkpoint or adapter cannot be found or loaded, they do not fit, or there is no
@@ -61,13 +63,15 @@ def load_model(
     beside = folder if adapter_folder is None else adapter_folder
     weights = weights_sha256(folder)
     adapted = None if adapter_folder is None else adapter_sha256(adapter_folder)
-    calibration = read_calibration(beside, weights_sha256=weights, adapter_sha256=adapted)
+    calibration = (
+        read_calibration(beside, weights_sha256=weights, adapter_sha256=adapted) if calibrated else None
+    )
     identity = ModelIdentity(
         name=str(name_or_path),
         model_type=model.config.model_type,
         tokenizer_sha256=tokenizer_sha256(folder),
         adapter=None if adapter is None else str(adapter),
-        calibration_sha256=calibration_sha256(beside),
+        calibration_sha256=calibration_sha256(beside) if calibrated else None,
         weights_sha256=weights,
         adapter_sha256=adapted,
         prompt_version=PROMPT_VERSION,

@@ -1,0 +1,188 @@
+"""Questions whose answers are known, and what a model made of each."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from medvqa.checks.confidence import mean_token_probability
+from medvqa.errors import DicomError, TrainingError
+from medvqa.study import read_study
+from medvqa.training.pictures import load_pictures, make_phantoms, with_nodule
+from medvqa.training.questions import ask_everything
+from medvqa.training.scoreboard import SIDE, to_image
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from medvqa.models.huggingface import HuggingFaceModel
+    from medvqa.training.pictures import Picture, Split
+    from medvqa.types import Image
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Told how many are done, and of how many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posed:
+    """One question with its right answer."""
+
+    question: str
+    answer: str
+    kind: str
+    wording: str = "given"
+    """`usual` or `unseen`: whether training used such wordings; `given` where nobody has said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """One image, and what is asked about it."""
+
+    read: Callable[[], Image]
+    group: str
+    """Ties images of one patient together."""
+    kind: str
+    """Of image: one that another kind tells nothing about."""
+    asked: tuple[Posed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of one question."""
+
+    group: str
+    kind: str
+    wording: str
+    probability: float
+    """Mean token probability, in [0, 1]."""
+    right: bool
+    """Exact match, letter case apart."""
+
+
+def held_out_subjects(data: Path, *, seed: int, limit: int | None = None) -> list[Subject]:
+    """Pictures of `data` whose split is `val`, every second with a simulated nodule, in random order.
+
+    About each, every kind of question is asked twice: in a wording that training used, and in one that it
+    never used, where the kind has such.
+
+    Raises:
+        TrainingError: As for `load_pictures`.
+    """
+    rng = np.random.default_rng(seed)
+    return [
+        Subject(
+            read=partial(to_image, picture),
+            group=group,
+            kind=picture.content.organ,
+            asked=tuple(
+                Posed(question=one.question, answer=one.answer, kind=one.kind, wording=wording)
+                for wording, held_out in (("usual", False), ("unseen", True))
+                for one in ask_everything(picture.content, rng, held_out=held_out)
+            ),
+        )
+        for picture, group in _pictures(data, "val", rng, limit)
+    ]
+
+
+def familiar_subjects(data: Path, *, seed: int, limit: int) -> list[Subject]:
+    """Pictures of `data` whose split is `train`, every second with a simulated nodule, with nothing asked."""
+    chosen = _pictures(data, "train", np.random.default_rng(seed), limit)
+    return [
+        Subject(read=partial(to_image, picture), group=group, kind=picture.content.organ)
+        for picture, group in chosen
+    ]
+
+
+def phantom_subjects(count: int, *, seed: int) -> list[Subject]:
+    """Simulated images, every second with a nodule: the default model was trained on such too."""
+    rng = np.random.default_rng(seed)
+    phantoms = make_phantoms(count, rng, side=SIDE)
+    shown = [with_nodule(one, rng) if place % 2 else one for place, one in enumerate(phantoms)]
+    return [
+        Subject(read=partial(to_image, one), group=f"{one.name}-{seed}", kind=f"phantom {one.content.organ}")
+        for one in shown
+    ]
+
+
+def read_lines(path: Path, *, seed: int) -> list[Subject]:
+    """Anybody's questions: a JSON object a line, with `image` (a file, relative to `path`), `question`,
+    `answer`, and `group` where images belong together; by default each is on its own.
+
+    Raises:
+        TrainingError: If the file is missing, a line is malformed, or an image cannot be read.
+    """
+    asked: defaultdict[tuple[str, str], list[Posed]] = defaultdict(list)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrainingError(f"{path} cannot be read; name a .jsonl file or a folder") from error
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            image, group, posed = _parse(line, f"line {number} of {path}")
+            asked[image, group].append(posed)
+    if not asked:
+        raise TrainingError(f"{path} holds no question; write one JSON object a line")
+    subjects = [
+        Subject(read=partial(_read_image, path.parent / image), group=group, kind="all", asked=tuple(posed))
+        for (image, group), posed in asked.items()
+    ]
+    return [subjects[index] for index in np.random.default_rng(seed).permutation(len(subjects))]
+
+
+def ask_all(model: HuggingFaceModel, subjects: Sequence[Subject], progress: Progress) -> list[Outcome]:
+    """Ask everything, all questions about one image as one batch."""
+    outcomes: list[Outcome] = []
+    for number, subject in enumerate(subjects, 1):
+        generations = model.generate_many(subject.read(), [posed.question for posed in subject.asked])
+        outcomes += [
+            Outcome(
+                group=subject.group,
+                kind=posed.kind,
+                wording=posed.wording,
+                probability=mean_token_probability(generation),
+                right=generation.text.casefold() == posed.answer.strip().casefold(),
+            )
+            for posed, generation in zip(subject.asked, generations, strict=True)
+        ]
+        progress(number, len(subjects))
+    return outcomes
+
+
+def _pictures(
+    data: Path, split: Split, rng: np.random.Generator, limit: int | None
+) -> list[tuple[Picture, str]]:
+    pictures = load_pictures(data, split=split, side=SIDE)
+    with (data / "images.csv").open(newline="", encoding="utf-8") as lines:
+        groups = {row["path"]: row.get("group") or row["path"] for row in csv.DictReader(lines)}
+    chosen = [pictures[index] for index in rng.permutation(len(pictures))[:limit]]
+    return [
+        (with_nodule(picture, rng) if place % 2 else picture, groups[picture.name])
+        for place, picture in enumerate(chosen)
+    ]
+
+
+def _parse(line: str, place: str) -> tuple[str, str, Posed]:
+    try:
+        row: Any = json.loads(line)
+        image, question, answer = (str(row[name]) for name in ("image", "question", "answer"))
+        return image, str(row.get("group") or image), Posed(question=question, answer=answer, kind="all")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise TrainingError(
+            f"{place} is no JSON object with image, question and answer; correct it"
+        ) from error
+
+
+def _read_image(path: Path) -> Image:
+    try:
+        images = read_study(path).images
+        return images[len(images) // 2]
+    except (DicomError, OSError) as error:
+        raise TrainingError(f"{path} cannot be read as an image; correct the line that names it") from error

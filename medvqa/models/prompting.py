@@ -1,0 +1,93 @@
+"""How a question about an image becomes what a checkpoint reads: its chat template, processor and limits."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image as PillowImage
+
+from medvqa.errors import QuestionError
+from medvqa.imaging import to_uint8
+from medvqa.prompts import chat_messages
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from medvqa.models.families import Family
+    from medvqa.types import Image
+
+
+class Prompting:
+    """The prompts of one loaded checkpoint."""
+
+    def __init__(self, model: Any, processor: Any, *, family: Family, name: str, max_new_tokens: int) -> None:
+        """`name` of the checkpoint is for messages; `max_new_tokens` is the room that an answer needs."""
+        self._model = model
+        self._processor = processor
+        self._processor.tokenizer.padding_side = "left"  # right padding changes the answers
+        self._family = family
+        self._name = name
+        self._max_new_tokens = max_new_tokens
+        self.ids_after_image = lru_cache(maxsize=64)(self._ids_after_image)
+        """Tokens of a question's prompt after the image, shape (1, tokens); errors as of `around_image`."""
+
+    def process(self, images: Sequence[Image], questions: Sequence[str]) -> dict[str, Tensor]:
+        """One row a pair of image and question, padded on the left.
+
+        Raises:
+            QuestionError: If it is longer than the model can read, or the question holds a special token.
+        """
+        inputs = self._processor(
+            text=[self._render(question) for question in questions],
+            images=[[PillowImage.fromarray(to_uint8(image))] for image in images],
+            return_tensors="pt",
+            padding=True,
+            add_special_tokens=False,
+            **self._family.processing,
+        )
+        inputs.pop("labels", None)
+        self.require_room(inputs["input_ids"].shape[1])
+        return dict(inputs.to(self._model.device, self._model.dtype))
+
+    def around_image(self, question: str) -> tuple[str, str]:
+        """The prompt before and after the place of the image, as the chat template writes it.
+
+        Raises:
+            QuestionError: If the question holds a special token.
+        """
+        before, _, after = self._render(question).rpartition(self._processor.image_token)
+        return before, after
+
+    def word_ids(self, text: str) -> Tensor:
+        """Tokens of a part of a prompt, shape (1, tokens)."""
+        tokens = self._processor.tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
+        return tokens.to(self._model.device)
+
+    def require_room(self, tokens: int) -> None:
+        """Refuse a prompt of so many tokens that an answer may not fit behind it.
+
+        Raises:
+            QuestionError: If so.
+        """
+        longest = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+        needed = tokens + self._max_new_tokens
+        if longest and needed > longest:
+            raise QuestionError(
+                f"image, question and answer need {needed} tokens but {self._name} reads {longest}; "
+                "shorten the question"
+            )
+
+    def _ids_after_image(self, closing: str, question: str) -> Tensor:
+        return self.word_ids(closing + self.around_image(question)[1])
+
+    def _render(self, question: str) -> str:
+        """Refuse what would be read as an image or as the end of the question, not as words."""
+        for token in self._processor.tokenizer.added_tokens_decoder.values():
+            if token.special and token.content in question:
+                raise QuestionError(
+                    f"the question holds {token.content!r}, a special token of {self._name}; leave it out"
+                )
+        return self._processor.apply_chat_template(chat_messages(question), add_generation_prompt=True)
