@@ -194,10 +194,10 @@ class Assistant:
         record(self.audit, records.ask(by, request, heatmap=heatmap))
         try:
             noticed = check_image(image, modalities=self.model.modalities)
-            noticed += check_familiarity(self.model, image, unfamiliar=self._unfamiliar)
+            strange = check_familiarity(self.model, image, unfamiliar=self._unfamiliar)
             generation = self.model.generate(image, question)
             explained = self._explain(request, generation, heatmap) if heatmap else None
-            checks = check_answer(self.model, image, question, generation)
+            checks = check_answer(self.model, image, question, generation, familiar=not strange)
         except (GateError, QuestionError) as refusal:
             record(self.audit, records.refuse(by, request, reason=str(refusal)))
             raise
@@ -205,7 +205,7 @@ class Assistant:
             record(self.audit, records.fail(by, request, error))
             raise
         return Outcome(
-            generation=generation, checks=checks, heatmap=explained, warnings=(*warnings, *noticed)
+            generation=generation, checks=checks, heatmap=explained, warnings=(*warnings, *noticed, *strange)
         )
 
     def _explain(

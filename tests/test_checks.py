@@ -106,6 +106,13 @@ def test_low_confidence_is_unsure_however_much_the_image_mattered() -> None:
     assert checked(FakeModel(lambda image: 0.001 if is_blank(image) else 0.4), noise()).verdict == "unsure"
 
 
+def test_no_answer_about_an_unfamiliar_image_is_grounded() -> None:
+    model, image = FakeModel(lambda image: 0.1 if is_blank(image) else 0.95), noise()
+    said = model.generate(image, "Is there a tumor?")
+    assert check_answer(model, image, "Is there a tumor?", said).verdict == "grounded"
+    assert check_answer(model, image, "Is there a tumor?", said, familiar=False).verdict == "unsure"
+
+
 def test_a_little_reliance_is_unsure() -> None:
     assert checked(FakeModel(lambda image: 0.7 if is_blank(image) else 0.9), noise()).verdict == "unsure"
 

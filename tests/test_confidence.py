@@ -77,6 +77,11 @@ def test_calibrated_confidence_is_scaled_and_abstains_under_the_threshold(
     expected = 1 / (1 + math.exp(-(0.5 * math.log(probability / (1 - probability)) - 1)))
     assert judge_confidence(model, said(probability)) == (pytest.approx(expected), True, abstains)
     assert mean_token_probability(said(probability)) == pytest.approx(probability)
+    assert judge_confidence(model, said(probability), familiar=False) == (
+        pytest.approx(probability),
+        False,
+        False,
+    )
 
 
 @given(st.floats(0, 1), st.floats(0, 1))

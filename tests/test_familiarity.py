@@ -100,7 +100,10 @@ def test_a_refusal_is_recorded_with_its_reason_before_any_answer(
     assert events[-1].outcome == "refused"
     assert "unlike anything" in str(events[-1].entity)
     lenient = Assistant(shipped, audit=log, key_folder=tmp_path / "keys", unfamiliar="warn")
-    assert "unfamiliar_image" in [notice.code for notice in lenient.ask(study, QUESTION).warnings]
+    answer = lenient.ask(study, QUESTION)
+    assert "unfamiliar_image" in [notice.code for notice in answer.warnings]
+    assert answer.checks.verdict != "grounded"
+    assert not answer.checks.confidence_calibrated
 
 
 def test_a_model_without_this_calibration_lets_everything_pass(default_model: HuggingFaceModel) -> None:

@@ -136,7 +136,7 @@ def test_an_answer_is_shown_with_its_worth_and_recorded_once(page: AppTest, trai
     assert f"Audit row {event.sequence}, answer {event.subject}" in said
     assert said.count(NOT_FOR_DIAGNOSIS) == 2
     shown = {metric.label: metric.value for metric in page.metric}
-    assert shown["Confidence, calibrated"] == f"{checks['confidence']:.2f}"
+    assert shown["Confidence, uncalibrated"] == f"{checks['confidence']:.2f}"
     assert shown["Image reliance"] == f"{checks['image_reliance']:+.2f} nats"
 
     page.run()

@@ -37,8 +37,15 @@ def logit(probability: float) -> float:
     return math.log(kept / (1 - kept))
 
 
-def judge_confidence(model: VisionLanguageModel, generation: Generation) -> tuple[float, bool, bool]:
+def judge_confidence(
+    model: VisionLanguageModel, generation: Generation, *, familiar: bool = True
+) -> tuple[float, bool, bool]:
     """What a model's certainty of its words is worth.
+
+    Args:
+        model: What answered.
+        generation: Its answer.
+        familiar: Whether the image is like those of training: nothing was measured on any other.
 
     Returns:
         Confidence in [0, 1]; whether it is calibrated, that is a chance of being right, measured on images
@@ -47,7 +54,7 @@ def judge_confidence(model: VisionLanguageModel, generation: Generation) -> tupl
     """
     probability = mean_token_probability(generation)
     calibration: Calibration | None = getattr(model, "calibration", None)
-    if calibration is None or calibration.confidence is None:
+    if not familiar or calibration is None or calibration.confidence is None:
         return probability, False, False
     confidence = scale_probability(probability, calibration.confidence)
     promise = calibration.abstention

@@ -34,7 +34,7 @@ MEANINGS: Mapping[Verdict, str] = MappingProxyType(
         "grounded": "this answer needs this picture, whatever the wording; it may still be wrong",
         "fragile": "the wording decided: asked in other words, the answer is less than half as likely",
         "image_blind": "the picture hardly mattered: the model would say this to any image, or to none",
-        "unsure": "the model was unsure of its words, or the picture mattered little",
+        "unsure": "the model was unsure of its words, or the picture mattered little or is a strange one",
     }
 )
 """What each verdict means, as shown beside it; see `judge` for the thresholds."""
@@ -47,9 +47,20 @@ def check_answer(
     generation: Generation,
     *,
     others: Sequence[Image] | None = None,
+    familiar: bool = True,
 ) -> Checks:
-    """Measure every check on one answer; `others` as for `medvqa.checks.reliance.measure_reliance`."""
-    confidence, calibrated, abstains = judge_confidence(model, generation)
+    """Measure every check on one answer.
+
+    Args:
+        model: What answered.
+        image: What it was asked about.
+        question: What it was asked.
+        generation: Its answer.
+        others: As for `medvqa.checks.reliance.measure_reliance`.
+        familiar: Whether the image passed `medvqa.checks.familiarity.check_familiarity`. To an image that did
+            not, no confidence is calibrated, and no answer grounded.
+    """
+    confidence, calibrated, abstains = judge_confidence(model, generation, familiar=familiar)
     reliance = measure_reliance(model, image, question, generation, others=others)
     sure = confidence >= (SURE_FROM if calibrated else SURE_FROM_UNCALIBRATED)
     return Checks(
@@ -69,7 +80,7 @@ def check_answer(
             image_effect=reliance.image_effect,
             wording_effect=reliance.wording_effect,
             tokens=len(generation.token_ids),
-            sure=sure and not abstains,
+            sure=sure and familiar and not abstains,
         ),
     )
 
@@ -80,8 +91,9 @@ def judge(*, image_effect: float, wording_effect: float, tokens: int, sure: bool
     `image_blind`: with no other picture (blanked, or of others) did the answer become noticeably less likely
     (`BLIND_BELOW`). `fragile`: under some paraphrase it became half as likely (`FRAGILE_FROM`), and by more
     than a little a token (`FRAGILE_PER_TOKEN`). `unsure`: the model's confidence is under `SURE_FROM`, or
-    `SURE_FROM_UNCALIBRATED` where it is not calibrated, or it abstains, or no other picture made the answer
-    half as likely (`GROUNDED_FROM`). `grounded`: none of these. It does not mean that the answer is right.
+    `SURE_FROM_UNCALIBRATED` where it is not calibrated, or it abstains, or the image is unlike any in
+    training, or no other picture made the answer half as likely (`GROUNDED_FROM`). `grounded`: none of these.
+    It does not mean that the answer is right.
 
     A model that answers by chance among n answers, differently for every picture and wording, passes for
     grounded only where it happens to give the same answer to all paraphrases: once in n ** 12 answers.

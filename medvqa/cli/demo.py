@@ -78,8 +78,12 @@ def _heading(shown: Shown) -> str:
 
 def _line(answer: Answer) -> str:
     checks = answer.checks
+    said = (
+        f"I can't tell[/] (guess: {escape(answer.text)})" if checks.abstains else f"{escape(answer.text)}[/]"
+    )
     return (
-        f"  {escape(answer.question)}  [bold cyan]{escape(answer.text)}[/]\n"
-        f"    [dim]{checks.verdict}, confidence {checks.confidence:.2f} (uncalibrated), "
-        f"image reliance {checks.image_reliance:+.1f} nats, row {answer.audit_id}, {answer.seconds:.1f} s[/]"
+        f"  {escape(answer.question)}  [bold cyan]{said}\n"
+        f"    [dim]{checks.verdict}, confidence {checks.confidence:.2f}, effects of image "
+        f"{checks.image_effect:+.1f} and wording {checks.wording_effect:+.1f} nats, row {answer.audit_id}, "
+        f"{answer.seconds:.1f} s[/]"
     )

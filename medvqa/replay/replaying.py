@@ -14,6 +14,7 @@ from audit import JSON, Entry, Log
 from audit.actions import Action
 from medvqa import records
 from medvqa.checks import check_answer
+from medvqa.checks.familiarity import check_familiarity
 from medvqa.heatmaps import HEATMAPS
 from medvqa.models.checkpoints import adapter_sha256, find_checkpoint, tokenizer_sha256, weights_sha256
 from medvqa.models.huggingface import HuggingFaceModel
@@ -122,7 +123,9 @@ def _answer(recorded: Recorded, model: HuggingFaceModel, image: Image) -> dict[s
     """Ask again, and describe the answer by the keys of `Recorded.output`."""
     question = recorded.question
     generation = model.generate(image, question)
-    described = describe_answer(generation, check_answer(model, image, question, generation), None, ())
+    familiar = not check_familiarity(model, image, unfamiliar="warn")
+    checks = check_answer(model, image, question, generation, familiar=familiar)
+    described = describe_answer(generation, checks, None, ())
     methods: list[HeatmapMethod] = [method for method in HEATMAPS if method in recorded.output["heatmaps"]]
     made = {method: HEATMAPS[method](model, image, question, generation) for method in methods}
     return {**described, "heatmaps": {method: heatmap_sha256(heatmap) for method, heatmap in made.items()}}
