@@ -13,7 +13,7 @@ demo: $(VENV)/installed
 	"$(VENV)/bin/medvqa" demo
 
 test: $(VENV)/installed-dev
-	HF_HUB_OFFLINE=1 $(RUN) pytest -m "not slow"
+	HF_HUB_OFFLINE=1 $(RUN) pytest -n 2 -m "not slow"
 
 slow: $(VENV)/installed-dev
 	HF_HUB_OFFLINE=1 $(RUN) pytest -m slow

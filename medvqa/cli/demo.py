@@ -81,9 +81,10 @@ def _line(answer: Answer) -> str:
     said = (
         f"I can't tell[/] (guess: {escape(answer.text)})" if checks.abstains else f"{escape(answer.text)}[/]"
     )
+    calibrated = "calibrated" if checks.confidence_calibrated else "uncalibrated"
     return (
         f"  {escape(answer.question)}  [bold cyan]{said}\n"
-        f"    [dim]{checks.verdict}, confidence {checks.confidence:.2f}, effects of image "
+        f"    [dim]{checks.verdict}, {calibrated} confidence {checks.confidence:.2f}, effects of image "
         f"{checks.image_effect:+.1f} and wording {checks.wording_effect:+.1f} nats, row {answer.audit_id}, "
         f"{answer.seconds:.1f} s[/]"
     )
