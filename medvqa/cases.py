@@ -32,7 +32,7 @@ class Case:
     kind: str
     """Of question, such as `brain_finding`; figures are given by it."""
     group: str
-    """Ties cases of one patient together: no split should divide them, and they do not count as independent."""
+    """Ties cases of one patient together: no split should divide them, and they do not count apart."""
     split: Split | None = None
     box: tuple[float, float, float, float] | None = None
     """Where the answer is: left, top, right, bottom in pixels of the image, from its top left corner."""
