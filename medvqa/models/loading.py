@@ -56,7 +56,7 @@ def load_model(
     """
     folder = find_checkpoint(name_or_path)
     place = _usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    processor, model = _read_checkpoint(folder, dtype=torch.float32 if place.type == "cpu" else "auto")
+    processor, model = read_checkpoint(folder, dtype=torch.float32 if place.type == "cpu" else "auto")
     adapter_folder = find_checkpoint(adapter) if adapter is not None else None
     if adapter_folder is not None:
         model = _with_adapter(model, adapter_folder)
@@ -95,29 +95,24 @@ def load_model(
     )
 
 
-def _usable_device(name: str) -> torch.device:
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:  # builds without CUDA assert
-        raise ModelError(f"device {name!r} cannot be used: {_first_line(error)}; choose cpu") from error
+def read_checkpoint(folder: Path, *, dtype: Any, **options: Any) -> tuple[Any, Any]:
+    """Processor and model; only safetensors files are read, since only they are in the model's digest.
 
+    Args:
+        folder: Of the checkpoint.
+        dtype: Of the weights, or `auto`.
+        options: Further ones of `from_pretrained`, such as `quantization_config`.
 
-def _hardware(place: torch.device) -> str:
-    """What decides how floats are summed: the GPU, or the processor's instruction set as PyTorch uses it."""
-    if place.type == "cuda":
-        return torch.cuda.get_device_name(place)
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
-
-
-def _read_checkpoint(folder: Path, *, dtype: Any) -> tuple[Any, Any]:
-    """Processor and model; only safetensors files are read, since only they are in the model's digest."""
+    Raises:
+        ModelError: If it cannot be loaded, or lacks weights, processor or chat template.
+    """
     try:
         # Before the weights, which may be many gigabytes.
         model_type = AutoConfig.from_pretrained(folder).model_type
         family_of(model_type)
         processor = read_processor(folder, model_type)
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, output_loading_info=True
+            folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
         )
         model, report = loaded
     except _UNLOADABLE as error:
@@ -135,6 +130,20 @@ def _read_checkpoint(folder: Path, *, dtype: Any) -> tuple[Any, Any]:
             "chat_template.jinja"
         )
     return processor, model
+
+
+def _usable_device(name: str) -> torch.device:
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # builds without CUDA assert
+        raise ModelError(f"device {name!r} cannot be used: {_first_line(error)}; choose cpu") from error
+
+
+def _hardware(place: torch.device) -> str:
+    """What decides how floats are summed: the GPU, or the processor's instruction set as PyTorch uses it."""
+    if place.type == "cuda":
+        return torch.cuda.get_device_name(place)
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _with_adapter(model: Any, folder: Path) -> Any:
