@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast, get_args
 
@@ -24,7 +25,7 @@ class Case:
     image: Path
     """DICOM, PNG or JPEG; in the file relative to it."""
     frame: int | None = None
-    """Of a DICOM file with several, from 1; None for the middle one."""
+    """Of a DICOM file with several, from 1 as the file counts them; None for the middle one."""
     question: str
     answer: str
     answer_type: AnswerType
@@ -58,7 +59,8 @@ def read_cases(path: Path, *, split: Split | None = None) -> tuple[Case, ...]:
     """
     path = path / "cases.jsonl" if path.is_dir() else path
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Text in a line may hold what `splitlines` takes for an end of one, such as U+2028.
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise TrainingError(
             f"{path} cannot be read; name a .jsonl file, or a folder with cases.jsonl"
@@ -82,9 +84,8 @@ def write_cases(path: Path, cases: Iterable[Case]) -> None:
         ValueError: If one does not.
         OSError: If the file cannot be written.
     """
-    with path.open("w", encoding="utf-8") as file:
-        for case in cases:
-            file.write(json.dumps(_describe(case, path.parent), ensure_ascii=False) + "\n")
+    lines = [json.dumps(_describe(case, path.parent), ensure_ascii=False) + "\n" for case in cases]
+    path.write_text("".join(lines), encoding="utf-8")
 
 
 def divided_groups(cases: Iterable[Case]) -> frozenset[str]:
@@ -105,8 +106,10 @@ def read_image(case: Case) -> Image:
         images = read_study(case.image).images
         if case.frame is None:
             return images[len(images) // 2]
-        if case.frame <= len(images):
-            return images[case.frame - 1]
+        # Images come in geometric order, which need not be that of the file's frames.
+        for index in (case.frame - 1, *range(len(images))):
+            if index < len(images) and images[index].ref.frame_number == case.frame:
+                return images[index]
     except DicomError as error:
         raise TrainingError(f"{case.image} cannot be read as an image: {error}") from error
     raise TrainingError(f"{case.image} has {len(images)} frames, not {case.frame}; correct its line")
@@ -115,7 +118,7 @@ def read_image(case: Case) -> Image:
 def _parse(line: str, folder: Path, place: str) -> Case:
     try:
         row: Any = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TrainingError(f"{place} is no JSON; correct it") from error
     if not isinstance(row, dict):
         raise TrainingError(f"{place} is no JSON object; correct it")
@@ -142,7 +145,7 @@ def _text(row: Mapping[str, Any], name: str, place: str, *, default: str | None 
     value = row.get(name)
     if value is None and default is not None:
         return default
-    if name in ("answer", "group") and isinstance(value, int | float):
+    if name in ("answer", "group") and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str) or not value.strip():
         raise TrainingError(f"{place} needs {name!r} as text that is not empty; correct it")
@@ -151,7 +154,11 @@ def _text(row: Mapping[str, Any], name: str, place: str, *, default: str | None 
 
 def _file(folder: Path, name: str, place: str) -> Path:
     path = folder / name
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError:  # such as a name that is too long for one
+        there = False
+    if not there:
         raise TrainingError(f"{place} names {name}, which is not there; correct the line or add the file")
     return path
 
@@ -173,10 +180,11 @@ def _box(value: Any, place: str) -> tuple[float, float, float, float] | None:
     if value is None:
         return None
     try:
-        left, top, right, bottom = (float(edge) for edge in value)
-    except (TypeError, ValueError) as error:
+        edges = cast("list[Any]", value) if isinstance(value, list) else []
+        left, top, right, bottom = (float(edge) for edge in edges)
+    except (TypeError, ValueError, OverflowError) as error:
         raise TrainingError(f"{place} needs 'box' as [left, top, right, bottom]; correct it") from error
-    if not (0 <= left < right and 0 <= top < bottom):
+    if not (0 <= left < right < inf and 0 <= top < bottom < inf):
         raise TrainingError(f"{place} has a 'box' without an inside; it is [left, top, right, bottom]")
     return left, top, right, bottom
 
