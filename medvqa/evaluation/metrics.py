@@ -55,10 +55,8 @@ _NOT_SEEN = re.compile(rf"\b(?:not|isn't|aren't|wasn't|weren't)\s+(?:\w+\s+)?{_S
 _IS_SEEN = re.compile(rf"\b(?:is|are|was|were)\s+(?:\w+\s+)?{_SEEN}")
 _YES_ZH = re.compile(r"^(?:是(?!否|不)|有(?!没|无)|对|存在|可见)")
 _NO_ZH = re.compile(r"^(?:否|不|没|无|未)|(?<!有)没有|未见|不存在|未发现|(?<!是)不是")
-_YES_NO: Mapping[str, YesNo] = MappingProxyType(
-    dict[str, YesNo].fromkeys(("yes", "是", "是的", "有", "对", "存在"), "yes")
-    | dict[str, YesNo].fromkeys(("no", "否", "不", "不是", "没", "没有", "无", "不存在"), "no")
-)
+_YES = frozenset(("yes", "是", "是的", "有", "对", "存在"))
+_NO = frozenset(("no", "否", "不", "不是", "没", "没有", "无", "不存在"))
 
 _CANNOT = r"(?:can ?not|can't|cant|could not|couldn't|unable to|impossible to|not possible to|not able to)"
 _TELL = (
@@ -166,7 +164,9 @@ def bleu(prediction: Sequence[str], answer: Sequence[str]) -> float:
 def read_yes_no(answer: str) -> YesNo | None:
     """The right answer as yes or no; None where it is anything else, or more."""
     text = answer.strip(" \t\r\n.。!！").casefold()
-    return _YES_NO.get(text)
+    if text in _YES:
+        return "yes"
+    return "no" if text in _NO else None
 
 
 def parse_yes_no(prediction: str) -> YesNo | None:
