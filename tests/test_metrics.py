@@ -20,8 +20,6 @@ from medvqa.evaluation.metrics import (
 )
 
 WORDS = st.lists(
-    st.sampled_from(["left", "right", "lung", "nodule", "no", "yes", "the", "upper", "x-ray", "two"]), max_size=8
-)
     st.sampled_from(["left", "right", "lung", "nodule", "no", "yes", "the", "upper", "x-ray", "two"]),
     max_size=8,
 )
