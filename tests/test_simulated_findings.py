@@ -256,7 +256,7 @@ def test_nothing_that_a_source_says_of_anybody_survives(tmp_path: Path) -> None:
     assert HEADER_CANARY.encode() in source.read_bytes()
     write_findings(tmp_path / "out", sources=[source.parent], kinds=KINDS, count=2)
     files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
-    assert len(files) == 11
+    assert len(files) == 12
     for path in files:
         content = path.read_bytes()
         assert HEADER_CANARY.encode() not in content

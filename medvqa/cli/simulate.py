@@ -11,6 +11,7 @@ from medvqa.cli.opening import quieten_libraries
 from medvqa.errors import MedvqaError
 from medvqa.simulated_findings import KINDS, SimulatedFinding, write_findings
 from medvqa.simulated_findings.reading import TABLE
+from medvqa.simulated_findings.records import CASES
 from medvqa.simulation import Kind
 
 
@@ -37,7 +38,8 @@ def simulate(
     Example: medvqa simulate --out findings --kind nodule --count 30 --from scans
 
     A folder a finding holds the image with it, the same without, the first one mirrored, and where it is as
-    SEG; findings.jsonl lists all, with questions and right answers. No patient attribute is copied.
+    SEG; findings.jsonl lists all, with questions and right answers, and cases.jsonl holds the same a question
+    a line, as `medvqa tune` and `medvqa evaluate` take them. No patient attribute is copied.
     """
     unknown = [name for name in kind or () if name not in KINDS]
     if unknown:
@@ -69,4 +71,4 @@ def simulate(
             ) from error
     if skipped:
         typer.echo(f"skipped {len(skipped)} files, the first because {skipped[0]}", err=True)
-    typer.echo(f"{len(findings)} simulated findings are in {out}, listed in {out / TABLE}")
+    typer.echo(f"{len(findings)} simulated findings are in {out}, listed in {out / TABLE} and {CASES}")

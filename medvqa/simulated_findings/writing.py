@@ -1,4 +1,4 @@
-"""Writing simulated findings: a folder a finding, and one table of all."""
+"""Writing simulated findings: a folder a finding, one table of all, and all questions as cases."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import numpy as np
 
+from medvqa import cases
 from medvqa.digests import digest_pixels
 from medvqa.errors import GateError, MedvqaError
 from medvqa.simulated_findings.instances import (
@@ -26,6 +27,7 @@ from medvqa.simulated_findings.instances import (
 )
 from medvqa.simulated_findings.origins import Origin, given_turns, phantom_turns
 from medvqa.simulated_findings.reading import PATHS, TABLE, Asked, SimulatedFinding
+from medvqa.simulated_findings.records import CASES, list_cases
 from medvqa.simulation import Kind, Side, insert_finding, place_finding
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ def write_findings(
     The same arguments write the same images and masks; only the SEGs' dates differ.
 
     Args:
-        folder: Made if need be; must hold no table of findings yet.
+        folder: Made if need be; must hold no table of findings and no cases yet.
         sources: Files and folders to take images from in turn; phantoms where there are none.
         kinds: What to insert in turn, so that in the end every image meets every kind.
         count: How many findings; None for one on each image, or 15 on phantoms.
@@ -77,7 +79,7 @@ def write_findings(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / TABLE).exists():
+    if (folder / TABLE).exists() or (folder / CASES).exists():
         raise FileExistsError(errno.EEXIST, "it holds findings already, so name another folder", str(folder))
     turns = given_turns(sources, on_skipped=on_skipped) if sources else phantom_turns(seed)
     if count is None and sources:
@@ -85,18 +87,24 @@ def write_findings(
     else:
         turns = islice(turns, _PHANTOM_FINDINGS if count is None else count)
     written: list[SimulatedFinding] = []
+    asked: list[cases.Case] = []
     for number, turn in enumerate(turns, start=1):
         # One step further each round: else three images and three kinds would meet in one way only.
         kind = kinds[(turn.place + turn.finished_rounds) % len(kinds)]
-        written.append(_write_finding(folder, turn.origin, kind, number=number, seed=seed))
-        on_written(written[-1])
+        finding, about = _write_finding(folder, turn.origin, kind, number=number, seed=seed)
+        written.append(finding)
+        asked.extend(about)
+        on_written(finding)
     # Last, so that a folder with a table is a complete one.
+    cases.write_cases(folder / CASES, asked)
     lines = [json.dumps(_describe(one, folder)) + "\n" for one in written]
     (folder / TABLE).write_text("".join(lines), encoding="utf-8")
     return tuple(written)
 
 
-def _write_finding(folder: Path, origin: Origin, kind: Kind, *, number: int, seed: int) -> SimulatedFinding:
+def _write_finding(
+    folder: Path, origin: Origin, kind: Kind, *, number: int, seed: int
+) -> tuple[SimulatedFinding, tuple[cases.Case, ...]]:
     without = store(origin.pixels)
     pixels = (without / WHITE).astype(np.float32)
     placed = place_finding(kind, pixels, np.random.default_rng((seed, number)))
@@ -110,7 +118,7 @@ def _write_finding(folder: Path, origin: Origin, kind: Kind, *, number: int, see
     )
     shape = (present.shape[0], present.shape[1])
     side, quadrant = placed.side(shape), placed.quadrant(shape)
-    return SimulatedFinding(
+    finding = SimulatedFinding(
         number=number,
         kind=kind,
         **_write_files(folder / f"{number:04}-{kind}", origin, without, present, kind=kind, case=case),
@@ -127,6 +135,8 @@ def _write_finding(folder: Path, origin: Origin, kind: Kind, *, number: int, see
         seed=seed,
         questions=_ask(kind, side, quadrant),
     )
+    # Several findings may be put into one image: its content ties them together.
+    return finding, list_cases(finding, present != without, group=digest_pixels(without)[:16])
 
 
 def _write_files(
