@@ -29,6 +29,7 @@ COMMANDS = {
     "sign": ("medvqa.cli.review:sign", "Sign what was reviewed."),
     "simulate": ("medvqa.cli.simulate:simulate", "Insert findings of known place into images."),
     "train": ("medvqa.cli.train:train", "Train the small default model from nothing."),
+    "tune": ("medvqa.cli.tune:tune", "Tune a model with LoRA on your own cases."),
     "ui": ("medvqa.cli.ui:ui", "Open the screens in a browser."),
 }
 """Name of each command: where it lives, and its line in `medvqa --help`."""
