@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -94,12 +95,34 @@ def test_an_interval_holds_the_mean_and_narrows_with_images() -> None:
     assert mean_with_interval([]) is None
 
 
-def test_the_command_prints_json(folder: Path) -> None:
-    result = CliRunner().invoke(app, ["evaluate", str(folder), "--json"])
+def test_the_command_prints_json(folder: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "findings"
+    shutil.copytree(folder, alone, ignore=shutil.ignore_patterns("cases.jsonl"))
+    result = CliRunner().invoke(app, ["evaluate", str(alone), "--json"])
     assert result.exit_code == 0, result.output
     described = json.loads(result.stdout)
     assert (described["findings"], described["simulated"], described["maps"]) == (1, True, {})
     assert described["answers"]["both_right_mirrored"]["mean"] == 1
+
+
+def test_a_folder_with_cases_and_findings_gives_the_scoreboard_or_heatmaps(
+    folder: Path, tmp_path: Path
+) -> None:
+    both = tmp_path / "findings"
+    shutil.copytree(folder, both)
+    (finding,) = read_findings(both)
+    case = {"image": str(finding.image.relative_to(both)), "question": "Which organ?", "answer": "brain"}
+    (both / "cases.jsonl").write_text(json.dumps(case))
+    scoreboard = json.loads(CliRunner().invoke(app, ["evaluate", str(both), "--json"]).stdout)
+    assert scoreboard["cases"] == 1
+    maps = CliRunner().invoke(app, ["evaluate", str(both), "--json", "--heatmaps", "--method", "attention"])
+    assert "attention" in json.loads(maps.stdout)["maps"]
+
+
+def test_heatmaps_of_cases_without_findings_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "cases.jsonl").write_text("{}")
+    result = CliRunner().invoke(app, ["evaluate", str(tmp_path), "--heatmaps"])
+    assert "findings.jsonl" in str(result.exception)
 
 
 def test_a_folder_without_findings_is_one_sentence(tmp_path: Path) -> None:

@@ -1,155 +1,209 @@
-"""`medvqa evaluate`: answers and heatmaps against simulated findings of known place."""
+"""`medvqa evaluate`: the honest scoreboard of a model, or figures on simulated findings of known place."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+import time
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
+import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from medvqa.checks.randomisation import Randomisation, randomise
+from medvqa.cases import Case, divided_groups, read_cases
+from medvqa.cli.findings import evaluate_findings
 from medvqa.cli.opening import quieten_libraries
-from medvqa.evaluation.intervals import Interval
-from medvqa.evaluation.scores import Scores, score
+from medvqa.cli.progress import show_progress
+from medvqa.errors import TrainingError
+from medvqa.evaluation.answers import Answers, answer_cases
+from medvqa.evaluation.description import describe_board, describe_duplicates, describe_identity
+from medvqa.evaluation.duplicates import Duplicate, count_images, find_duplicates
+from medvqa.evaluation.page import write_page
+from medvqa.evaluation.scoreboard import FIGURES, ROWS, Scoreboard, choose_split, measure
 from medvqa.heatmaps import HEATMAPS
-from medvqa.models.calibration import Calibration, write_calibration
 from medvqa.models.checkpoints import DEFAULT_MODEL, find_checkpoint
 from medvqa.models.huggingface import HuggingFaceModel
 from medvqa.models.loading import load_model
-from medvqa.simulated_findings import SimulatedFinding, read_findings
-from medvqa.study import read_study
-from medvqa.types import HeatmapMethod
+from medvqa.simulated_findings import read_findings
+from medvqa.types import NOT_FOR_DIAGNOSIS, HeatmapMethod
 
-_SHOWN = {
-    "pointing": "pointing",
-    "pointing_strict": "strict",
-    "overlap": "overlap",
-    "energy": "energy",
-    "good": "good",
-    "good_beats_random": "good beats random",
-    "deletion_auc": "deletion",
-    "insertion_auc": "insertion",
-    "seconds": "seconds",
-}
-"""Figures of a map, with the heads of their columns."""
-_WIDTH = 130
-"""Letters that the table of heatmaps needs."""
+CASES = "cases.jsonl"
+FINDINGS = "findings.jsonl"
+_WIDTH = 110
+"""Letters that the table needs."""
 
 
 def evaluate(
-    findings: Annotated[Path, typer.Argument(help="A folder that `medvqa simulate` wrote.")],
+    dataset: Annotated[
+        Path,
+        typer.Argument(help="A .jsonl of cases, a folder with cases.jsonl, or one of `medvqa simulate`."),
+    ],
     *,
-    heatmaps: Annotated[bool, typer.Option("--heatmaps", help="Measure heatmaps too.")] = False,
+    model: Annotated[str | None, typer.Option(help="Folder or hub name; else the shipped model.")] = None,
+    adapter: Annotated[str | None, typer.Option(help="Folder or hub name of a LoRA adapter.")] = None,
+    split: Annotated[
+        Literal["train", "val", "test"] | None,
+        typer.Option(help="Which cases; else test and those without a split, or val where there are none."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many cases, drawn by --seed, or findings.")
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Also write a page with plots and the worst answers. It HOLDS THEIR IMAGES."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of other images, random maps and intervals.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")] = False,
+    heatmaps: Annotated[
+        bool, typer.Option("--heatmaps", help="Measure heatmaps on simulated findings.")
+    ] = False,
     method: Annotated[
         list[str] | None, typer.Option(help=f"Only this heatmap; repeat for several: {', '.join(HEATMAPS)}.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many findings.")] = None,
     randomised: Annotated[
         int,
         typer.Option(
             min=0, help="Compare maps of so many findings with those of random weights, and keep it."
         ),
     ] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Of random maps, weights and intervals.")] = 0,
-    model: Annotated[str | None, typer.Option(help="Folder or hub name; else the shipped model.")] = None,
-    adapter: Annotated[str | None, typer.Option(help="Folder or hub name of a LoRA adapter.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")] = False,
 ) -> None:
-    """Measure a model's answers, and with --heatmaps its heatmaps, on simulated findings.
+    """Measure a model's answers beside three that never saw the image (figures: docs/evaluation.md).
 
-    Example: medvqa evaluate findings --heatmaps --limit 50
+    Example: medvqa evaluate cases.jsonl --html scoreboard.html
 
-    Every figure is a mean with its 95 % bootstrap interval by image, and holds for simulated findings.
+    In a folder that `medvqa simulate` wrote, --heatmaps measures heatmaps against the known places.
     """
     unknown = [name for name in method or () if name not in HEATMAPS]
     if unknown:
         raise typer.BadParameter(f"{unknown[0]!r} is not one of {', '.join(HEATMAPS)}", param_hint="--method")
     quieten_libraries()
-    read = read_findings(findings)[:limit]
-    chosen = cast("list[HeatmapMethod]", method or [*HEATMAPS])
-    methods = chosen if heatmaps else []
+    if _holds_findings(dataset, wanted=heatmaps or bool(method) or randomised > 0):
+        findings = read_findings(dataset)[:limit]
+        evaluate_findings(
+            load_model(model or DEFAULT_MODEL, adapter=adapter),
+            findings,
+            cast("list[HeatmapMethod]", method or [*HEATMAPS]) if heatmaps else [],
+            randomised=randomised,
+            kept_in=find_checkpoint(adapter or model or DEFAULT_MODEL),
+            seed=seed,
+            as_json=as_json,
+        )
+        return
+    everything = read_cases(dataset)
+    cases = choose_split(everything, split)
+    if limit is not None and limit < len(cases):
+        drawn = np.sort(np.random.default_rng(seed).choice(len(cases), limit, replace=False))
+        cases = tuple(cases[place] for place in drawn)
+    training = [case for case in everything if case.split == "train"] if cases[0].split != "train" else []
+    started = time.perf_counter()
     loaded = load_model(model or DEFAULT_MODEL, adapter=adapter)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("findings", total=len(read))
-        scores = score(loaded, read, methods, seed=seed, on_scored=lambda: progress.advance(bar))
-    alike = _randomise(loaded, read[:randomised], methods, seed=seed)
-    if alike:
-        _keep(loaded, alike, find_checkpoint(adapter or model or DEFAULT_MODEL))
-    if as_json:
-        typer.echo(json.dumps(describe(scores, alike, count=len(read), seed=seed), indent=2))
-    else:
-        console = Console()
-        console.width = max(console.width, _WIDTH)
-        _show(scores, alike, count=len(read), console=console)
-
-
-def describe(scores: Scores, alike: tuple[Randomisation, ...], *, count: int, seed: int) -> dict[str, Any]:
-    """The figures as `--json` prints them."""
-    return {
-        "findings": count,
-        "simulated": True,
+    answers, duplicates = _run(loaded, cases, training, seed=seed)
+    board = measure(cases, answers, training, seed=seed)
+    described = describe_board(board) | {
+        "cases": len(cases),
+        "groups": len({case.group for case in cases}),
+        "duplicates": describe_duplicates(duplicates, dataset if dataset.is_dir() else dataset.parent),
+        "divided_groups": len(divided_groups(everything)),
+        "seconds": round(time.perf_counter() - started, 1),
+        "model": describe_identity(loaded.identity),
         "seed": seed,
-        "maps": {name: _plain(figures) for name, figures in scores.maps.items()},
-        "answers": _plain(scores.answers),
-        "randomisation": [asdict(one) for one in alike],
     }
+    if html is not None:
+        _write(html, write_page(cases, answers, board, described))
+    if as_json:
+        typer.echo(json.dumps(described, indent=2, ensure_ascii=False))
+    else:
+        _show(board, described, html)
 
 
-def _plain(figures: Mapping[str, Interval | None]) -> dict[str, Any]:
-    return {name: None if one is None else asdict(one) for name, one in figures.items()}
+def _holds_findings(dataset: Path, *, wanted: bool) -> bool:
+    """Whether to measure findings; where there are cases too, only if they are wanted."""
+    if (dataset / FINDINGS).is_file() and (wanted or not (dataset / CASES).is_file()):
+        return True
+    if wanted:
+        raise TrainingError(f"{dataset} has no {FINDINGS}, which this needs; write it with medvqa simulate")
+    if dataset.is_dir() and not (dataset / CASES).is_file():
+        raise TrainingError(
+            f"{dataset} holds neither {CASES} nor {FINDINGS}; name a .jsonl file, or write a folder with "
+            "medvqa simulate"
+        )
+    return False
 
 
-def _randomise(
-    model: HuggingFaceModel,
-    findings: tuple[SimulatedFinding, ...],
-    methods: list[HeatmapMethod],
-    *,
-    seed: int,
-) -> tuple[Randomisation, ...]:
-    asked = [(read_study(one.image).images[0], one.questions[0].question) for one in findings]
-    return randomise(model, asked, methods, seed=seed) if asked and methods else ()
+def _run(
+    model: HuggingFaceModel, cases: tuple[Case, ...], training: list[Case], *, seed: int
+) -> tuple[Answers, tuple[Duplicate, ...]]:
+    with show_progress() as progress:
+        if training:
+            bar = progress.add_task("duplicates", total=count_images(cases) + count_images(training))
+            duplicates = find_duplicates(cases, training, on_read=lambda: progress.advance(bar))
+        else:
+            duplicates = ()
+        asking = progress.add_task("answers", total=3 * len(cases))
+        answers = answer_cases(
+            model, cases, seed=seed, on_answered=lambda count: progress.advance(asking, count)
+        )
+    return answers, duplicates
 
 
-def _keep(model: HuggingFaceModel, alike: tuple[Randomisation, ...], folder: Path) -> None:
-    """Beside the model, where its heatmaps are graded by it."""
-    identity = model.identity
-    known = model.calibration or Calibration(
-        weights_sha256=identity.weights_sha256, adapter_sha256=identity.adapter_sha256
-    )
-    measured = {**known.randomisation, **{one.method: one.outlasting for one in alike}}
+def _write(path: Path, page: str) -> None:
     try:
-        write_calibration(folder, replace(known, randomisation=measured))
+        path.write_text(page, encoding="utf-8")
     except OSError as error:
         raise typer.BadParameter(
-            f"{folder} cannot be written to: {error.strerror}", param_hint="--randomised"
+            f"{path} cannot be written: {error.strerror}", param_hint="--html"
         ) from error
 
 
-def _show(scores: Scores, alike: tuple[Randomisation, ...], *, count: int, console: Console) -> None:
-    if scores.maps:
-        table = Table(title=f"Heatmaps on {count} simulated findings: mean and 95 % interval")
-        table.add_column("map", no_wrap=True)
-        for head in _SHOWN.values():
-            table.add_column(head, justify="right")
-        for name, figures in scores.maps.items():
-            table.add_row(name, *(_write(figures.get(figure)) for figure in _SHOWN))
-        console.print(table)
-    answers = Table(title=f"Answers on {count} simulated findings: mean and 95 % interval")
-    answers.add_column("pairs")
-    answers.add_column("share", justify="right")
-    for name, figure in scores.answers.items():
-        answers.add_row(name.replace("_", " "), _write(figure))
-    console.print(answers)
-    for one in alike:
-        console.print(
-            f"{one.method}: rank correlation with random weights {one.outlasting:+.2f}", markup=False
+def _show(board: Scoreboard, described: dict[str, Any], html: Path | None) -> None:
+    console = Console()
+    console.width = max(console.width, _WIDTH)
+    table = Table("figure", title=f"{described['cases']} cases of {described['groups']} groups", box=None)
+    for name in ROWS:
+        table.add_column(name.replace("_", " "), justify="right")
+    for figure in FIGURES:
+        if board.rows["model"].figures[figure] is not None:
+            table.add_row(figure.replace("_", " "), *(_write_figure(board, name, figure) for name in ROWS))
+    table.add_section()
+    for kind, row in board.rows["model"].by_kind.items():
+        shown = [_write_figure(board, name, "exact_match", kind) for name in ROWS]
+        table.add_row(f"{kind} ({row.cases})", *shown)
+    console.print(table)
+    for line in _notes(described):
+        console.print(line, markup=False, soft_wrap=True)
+    if html is not None:
+        console.print(f"Written to {html}, with images of the worst answers.", markup=False, soft_wrap=True)
+    console.print(NOT_FOR_DIAGNOSIS)
+
+
+def _write_figure(board: Scoreboard, name: str, figure: str, kind: str | None = None) -> str:
+    row = board.rows[name] if kind is None else board.rows[name].by_kind[kind]
+    value, interval = row.figures[figure], row.intervals[figure]
+    if value is None or interval is None:
+        return ""
+    return f"{value:.3f} ({interval[0]:.3f}-{interval[1]:.3f})"
+
+
+def _notes(described: dict[str, Any]) -> list[str]:
+    counted = "train split" if described["majority_from"] == "train" else "measured cases themselves"
+    known = "calibrated" if described["confidence_calibrated"] else "not calibrated for all"
+    notes = [
+        "Below the figures: exact match by kind, and how many cases. In brackets: 95 % intervals by group.",
+        f"Majority: the most frequent answers to each kind in the {counted}.",
+        f"Confidence ({known}): error {described['calibration_error']:.3f}; "
+        f"medvqa ask would say that it can't tell to {described['abstained']:.1%}.",
+        f"medvqa ask would refuse the images of {described['gate_refused'] + described['unfamiliar']} cases; "
+        f"they count here. {described['not_asked']} questions could not be read by the model.",
+        f"{described['seconds_per_answer']:.3f} s an answer, {described['tokens_per_second']:.0f} tokens a "
+        f"second, {described['peak_memory_mb']:.0f} MB at most, {described['seconds']:.0f} s in all.",
+    ]
+    if described["divided_groups"]:
+        notes.append(
+            f"WARNING: {described['divided_groups']} groups are in several splits: known by heart, perhaps."
         )
-
-
-def _write(figure: Interval | None) -> str:
-    return "" if figure is None else f"{figure.mean:.2f}\n{figure.low:.2f}-{figure.high:.2f}"
+    if described["duplicates"]:
+        notes.append(
+            f"WARNING: {len(described['duplicates'])} measured images are nearly those of training, "
+            f"such as {described['duplicates'][0]['image']}."
+        )
+    return notes
