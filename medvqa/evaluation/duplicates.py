@@ -25,7 +25,7 @@ SIDE = 16
 """Lowest frequencies of the hash in each direction: 256 bits."""
 NEAR = 25
 """Bits that may differ. Of 100 images saved again as JPEG at three quarters of their size, all but one
-differed by 20 at most; of 100 cut by a few pixels at the edges, half by 24 at most. See docs/evaluation.md."""
+differed by 20 at most; of 100 cut by a few pixels at the edges, half by 24 at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
