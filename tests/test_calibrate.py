@@ -97,7 +97,7 @@ def test_anybodys_model_is_calibrated_on_anybodys_questions(
 @pytest.mark.parametrize(
     ("content", "part"),
     [
-        ("", "no question"),
+        ("", "no case"),
         ("{", "line 1"),
         ("[]", "line 1"),
         ('{"image": "a.png", "question": "Why?"}', "line 1"),

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from medvqa.cases import read_cases, read_image
 from medvqa.checks.confidence import mean_token_probability
-from medvqa.errors import DicomError, TrainingError
-from medvqa.study import read_study
 from medvqa.training.pictures import load_pictures, make_phantoms, with_nodule
 from medvqa.training.questions import ask_everything
 from medvqa.training.scoreboard import SIDE, to_image
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from medvqa.cases import Case
     from medvqa.models.huggingface import HuggingFaceModel
     from medvqa.training.pictures import Picture, Split
     from medvqa.types import Image
@@ -113,26 +112,26 @@ def phantom_subjects(count: int, *, seed: int) -> list[Subject]:
 
 
 def read_lines(path: Path, *, seed: int) -> list[Subject]:
-    """Anybody's questions: a JSON object a line, with `image` (a file, relative to `path`), `question`,
-    `answer`, and `group` where images belong together; by default each is on its own.
+    """Anybody's cases, as `medvqa.cases.read_cases` reads them; of a file with splits those of `val`.
 
     Raises:
-        TrainingError: If the file is missing, a line is malformed, or an image cannot be read.
+        TrainingError: As for `read_cases`.
     """
-    asked: defaultdict[tuple[str, str], list[Posed]] = defaultdict(list)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise TrainingError(f"{path} cannot be read; name a .jsonl file or a folder") from error
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            image, group, posed = _parse(line, f"line {number} of {path}")
-            asked[image, group].append(posed)
-    if not asked:
-        raise TrainingError(f"{path} holds no question; write one JSON object a line")
+    cases = read_cases(path)
+    held_out = [case for case in cases if case.split == "val"] or cases
+    asked: defaultdict[tuple[Path, int | None, str], list[Case]] = defaultdict(list)
+    for case in held_out:
+        asked[case.image, case.frame, case.group].append(case)
     subjects = [
-        Subject(read=partial(_read_image, path.parent / image), group=group, kind="all", asked=tuple(posed))
-        for (image, group), posed in asked.items()
+        Subject(
+            read=partial(read_image, together[0]),
+            group=together[0].group,
+            kind="all",
+            asked=tuple(
+                Posed(question=case.question, answer=case.answer, kind=case.kind) for case in together
+            ),
+        )
+        for together in asked.values()
     ]
     return [subjects[index] for index in np.random.default_rng(seed).permutation(len(subjects))]
 
@@ -167,22 +166,3 @@ def _pictures(
         (with_nodule(picture, rng) if place % 2 else picture, groups[picture.name])
         for place, picture in enumerate(chosen)
     ]
-
-
-def _parse(line: str, place: str) -> tuple[str, str, Posed]:
-    try:
-        row: Any = json.loads(line)
-        image, question, answer = (str(row[name]) for name in ("image", "question", "answer"))
-        return image, str(row.get("group") or image), Posed(question=question, answer=answer, kind="all")
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise TrainingError(
-            f"{place} is no JSON object with image, question and answer; correct it"
-        ) from error
-
-
-def _read_image(path: Path) -> Image:
-    try:
-        images = read_study(path).images
-        return images[len(images) // 2]
-    except (DicomError, OSError) as error:
-        raise TrainingError(f"{path} cannot be read as an image; correct the line that names it") from error
