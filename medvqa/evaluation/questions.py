@@ -13,7 +13,7 @@ import numpy as np
 
 from medvqa.cases import read_cases, read_image
 from medvqa.checks.confidence import mean_token_probability
-from medvqa.training.pictures import load_pictures, make_phantoms, with_nodule
+from medvqa.training.pictures import load_pictures, make_phantoms, with_finding
 from medvqa.training.questions import ask_everything
 from medvqa.training.scoreboard import SIDE, to_image
 
@@ -104,7 +104,7 @@ def phantom_subjects(count: int, *, seed: int) -> list[Subject]:
     """Simulated images, every second with a nodule: the default model was trained on such too."""
     rng = np.random.default_rng(seed)
     phantoms = make_phantoms(count, rng, side=SIDE)
-    shown = [with_nodule(one, rng) if place % 2 else one for place, one in enumerate(phantoms)]
+    shown = [with_finding(one, rng) if place % 2 else one for place, one in enumerate(phantoms)]
     return [
         Subject(read=partial(to_image, one), group=f"{one.name}-{seed}", kind=f"phantom {one.content.organ}")
         for one in shown
@@ -163,6 +163,6 @@ def _pictures(
         groups = {row["path"]: row.get("group") or row["path"] for row in csv.DictReader(lines)}
     chosen = [pictures[index] for index in rng.permutation(len(pictures))[:limit]]
     return [
-        (with_nodule(picture, rng) if place % 2 else picture, groups[picture.name])
+        (with_finding(picture, rng) if place % 2 else picture, groups[picture.name])
         for place, picture in enumerate(chosen)
     ]

@@ -76,18 +76,18 @@ def train_default_model(data: Path, run: Path, *, plan: Plan, progress: Progress
 
     vision = model.model.vision_model
     course = Course(steps=plan.see_steps, batch_size=plan.see_batch, learning_rate=1.5e-3)
-    sampler = Sampler(everything, side=SIDE, seed=share + 2, nodule_share=0.5)
+    sampler = Sampler(everything, side=SIDE, seed=share + 2, simulated_share=0.5)
     see = partial(learn_to_see, sampler=sampler, course=course, progress=progress)
     _stage(run / "1-see.safetensors", vision, accelerator, see)
 
     answer = partial(learn_to_answer, processor=processor, progress=progress)
     course = Course(steps=plan.answer_steps, batch_size=plan.answer_batch, learning_rate=8e-4, seed=share)
-    sampler = Sampler(everything, side=SIDE, seed=share + 100, nodule_share=0.5)
+    sampler = Sampler(everything, side=SIDE, seed=share + 100, simulated_share=0.5)
     _stage(run / "2-answer.safetensors", model, accelerator, partial(answer, sampler=sampler, course=course))
 
     adapted = with_lora(model)
     course = Course(steps=plan.tune_steps, batch_size=plan.answer_batch, learning_rate=1e-3, seed=share + 1)
-    sampler = Sampler(everything, side=SIDE, seed=share + 200, nodule_share=0.5)
+    sampler = Sampler(everything, side=SIDE, seed=share + 200, simulated_share=0.5)
     _stage(run / "3-tune.safetensors", adapted, accelerator, partial(answer, sampler=sampler, course=course))
 
     if accelerator.is_main_process:

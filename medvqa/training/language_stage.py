@@ -14,7 +14,7 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
 from medvqa.training.architecture import IMAGE_TOKENS
-from medvqa.training.questions import ask_everything
+from medvqa.training.questions import CHINESE_SHARE, ask_everything
 from medvqa.training.schedule import train_steps
 from medvqa.training.vision_stage import pixel_values
 
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from transformers import DeepseekVLForConditionalGeneration, LlavaProcessor
 
+    from medvqa.training.phrasing import Language
     from medvqa.training.pictures import Picture, Sampler
-    from medvqa.training.questions import Asked
+    from medvqa.training.questions import Asked, Content
     from medvqa.training.schedule import Course, Progress
 
 _IMAGE, _PADDING = 0, -1
@@ -36,6 +37,14 @@ class _Answering(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+
+    def train(self, mode: bool = True) -> _Answering:
+        """What is not trained is not disturbed either, as by the dropped paths of a frozen tower."""
+        super().train(mode)
+        for module in self.model.modules():
+            if not any(parameter.requires_grad for parameter in module.parameters()):
+                module.eval()
+        return self
 
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, position_ids: Tensor, segment: Tensor, labels: Tensor
@@ -65,10 +74,15 @@ def learn_to_answer(
 
     def draw() -> dict[str, Tensor]:
         pictures = sampler.draw(course.batch_size)
-        asked = [ask_everything(picture.content, rng) for picture in pictures]
+        asked = [_ask(picture.content, rng) for picture in pictures]
         return pack(pictures, asked, processor)
 
     train_steps(_Answering(model), draw, accelerator, course=course, progress=progress)
+
+
+def _ask(content: Content, rng: np.random.Generator) -> tuple[Asked, ...]:
+    language: Language = "zh" if rng.random() < CHINESE_SHARE else "en"
+    return ask_everything(content, rng, language=language)
 
 
 def with_lora(model: DeepseekVLForConditionalGeneration, *, rank: int = 16) -> nn.Module:

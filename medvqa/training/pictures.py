@@ -1,4 +1,4 @@
-"""What the default model learns from: real pictures, phantoms, and either with a simulated nodule."""
+"""What the default model learns from: real pictures, phantoms, and either with a simulated finding."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from monai.transforms.spatial.array import RandAffine, RandFlip
 from PIL import Image as PillowImage
 
 from medvqa.errors import TrainingError
-from medvqa.simulation import insert_nodule, phantom, place_nodule
-from medvqa.training.questions import Content
+from medvqa.simulation import insert_finding, phantom, place_finding
+from medvqa.training.questions import SIMULATED, Content, could_hide
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from medvqa.simulation import Organ
+    from medvqa.simulation import Kind, Organ
     from medvqa.types import Pixels
 
 Split = Literal["train", "val"]
@@ -90,18 +90,24 @@ def make_phantoms(count: int, rng: np.random.Generator, *, side: int) -> list[Pi
     return [
         Picture(
             pixels=phantom(organ := organs[index % 3], rng, shape=(side, side)),
-            content=Content(organ=organ, finding=None, nodule=None, shape=(side, side)),
+            content=Content(organ=organ, finding=None, simulated=None, shape=(side, side)),
             name=f"phantom-{organ}-{index}",
         )
         for index in range(count)
     ]
 
 
-def with_nodule(picture: Picture, rng: np.random.Generator) -> Picture:
-    """Return `picture` with a simulated nodule at a random, known place."""
-    nodule = place_nodule(picture.pixels, rng)
-    content = replace(picture.content, nodule=nodule)
-    return replace(picture, pixels=insert_nodule(picture.pixels, nodule), content=content)
+def with_finding(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Return `picture` with a simulated finding at a random, known place: half of the time a nodule.
+
+    Its kind is none that the picture may show already.
+    """
+    kinds: list[Kind] = [kind for kind in SIMULATED if not could_hide(picture.content, kind)]
+    shares = np.array([4.0 if kind == "nodule" else 1.0 for kind in kinds])
+    kind = kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))]
+    finding = place_finding(kind, picture.pixels, rng)
+    content = replace(picture.content, simulated=finding)
+    return replace(picture, pixels=insert_finding(picture.pixels, finding), content=content)
 
 
 def augmentation(side: int, seed: int) -> Compose:
@@ -116,8 +122,8 @@ def augmentation(side: int, seed: int) -> Compose:
                 prob=1,
                 rotate_range=0.17,
                 shear_range=0.05,
-                translate_range=0.06 * side,
-                scale_range=0.12,
+                translate_range=0.08 * side,
+                scale_range=0.18,
                 spatial_size=(side, side),
                 padding_mode="zeros",
             ),
@@ -133,14 +139,16 @@ def augmentation(side: int, seed: int) -> Compose:
 
 
 class Sampler:
-    """Endless varied pictures: rare labels more often, half of them with a nodule."""
+    """Endless varied pictures: rare labels more often, half of them with a simulated finding."""
 
-    def __init__(self, pictures: list[Picture], *, side: int, seed: int, nodule_share: float = 0.5) -> None:
+    def __init__(
+        self, pictures: list[Picture], *, side: int, seed: int, simulated_share: float = 0.5
+    ) -> None:
         self._pictures = pictures
         self._side = side
         self._rng = np.random.default_rng(seed)
         self._augment = augmentation(side, seed)
-        self._nodule_share = nodule_share
+        self._simulated_share = simulated_share
         keys = [(picture.content.organ, picture.content.finding) for picture in pictures]
         weights = np.array([keys.count(key) for key in keys]) ** -0.5
         self._weights: NDArray[np.float64] = weights / weights.sum()
@@ -153,9 +161,9 @@ class Sampler:
             for start in range(0, count, _TOGETHER)
             for picture in self._vary([self._pictures[index] for index in chosen[start : start + _TOGETHER]])
         ]
-        share = self._nodule_share
+        share = self._simulated_share
         return [
-            with_nodule(picture, self._rng) if self._rng.random() < share else picture for picture in varied
+            with_finding(picture, self._rng) if self._rng.random() < share else picture for picture in varied
         ]
 
     def _vary(self, pictures: list[Picture]) -> list[Picture]:
@@ -185,6 +193,6 @@ def _load(data: Path, row: dict[str, str], side: int) -> Picture:
         raise TrainingError(f"{data / row['path']} cannot be read as an image; download it again") from error
     return Picture(
         pixels=np.asarray(resized, dtype=np.float32) / np.float32(255),
-        content=Content(organ=organ, finding=finding, nodule=None, shape=(side, side)),
+        content=Content(organ=organ, finding=finding, simulated=None, shape=(side, side)),
         name=row["path"],
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from medvqa.imaging import blank
 from medvqa.models.loading import load_model
-from medvqa.training.pictures import Picture, load_pictures, make_phantoms, with_nodule
+from medvqa.training.pictures import Picture, load_pictures, with_finding
 from medvqa.training.questions import ask_everything
 from medvqa.types import Image, ImageRef
 
@@ -55,7 +55,7 @@ class Figures:
 def score_model(model: Path, data: Path, *, progress: Progress, limit: int | None = None) -> Figures:
     """Ask the model in the folder `model` about the pictures of `data` whose split is `val`.
 
-    Every picture is asked about as it is, and once more with a simulated nodule. Wordings, places of nodules
+    Every picture is asked about as it is, and once more with a simulated finding. Wordings, places of nodules
     and the shuffle are drawn from one fixed seed.
 
     Args:
@@ -67,7 +67,7 @@ def score_model(model: Path, data: Path, *, progress: Progress, limit: int | Non
     rng = np.random.default_rng(20)
     real = load_pictures(data, split="val", side=SIDE)
     real = [real[index] for index in rng.permutation(len(real))[:limit]]
-    pictures = [*real, *(with_nodule(picture, rng) for picture in real)]
+    pictures = [*real, *(with_finding(picture, rng) for picture in real)]
     loaded = load_model(model)
     known = [(picture, asked) for picture in pictures for asked in ask_everything(picture.content, rng)]
     unseen = [
@@ -93,21 +93,6 @@ def score_model(model: Path, data: Path, *, progress: Progress, limit: int | Non
         overall=_score(right, np.ones(len(questions), dtype=bool)),
         held_out_wordings=round(float(worded.mean()), 3),
     )
-
-
-def score_phantoms(model: HuggingFaceModel, *, count: int, seed: int) -> dict[str, float]:
-    """Accuracy on phantoms with and without their picture: a check that needs no data of anybody's."""
-    rng = np.random.default_rng(seed)
-    plain = make_phantoms(count, rng, side=SIDE)
-    pictures = [with_nodule(picture, rng) if index % 2 else picture for index, picture in enumerate(plain)]
-    pairs = [
-        (to_image(picture), asked) for picture in pictures for asked in ask_everything(picture.content, rng)
-    ]
-    questions = [asked for _, asked in pairs]
-    silent: Progress = lambda _step, _steps, _running: None  # noqa: E731
-    seen = _ask(model, [image for image, _ in pairs], questions, silent)
-    blind = _ask(model, [blank(image) for image, _ in pairs], questions, silent)
-    return {"image": float(seen.mean()), "blanked": float(blind.mean())}
 
 
 def write_figures(folder: Path, figures: Figures) -> None:

@@ -1,6 +1,6 @@
-"""Stage 1: the vision tower learns to see, with two throw-away heads instead of a language model.
+"""Stage 1: the vision tower learns to see, with throw-away heads instead of a language model.
 
-Labels and the cell that holds a simulated nodule reach the tower directly, at a quarter of the cost of
+Labels and the cell that holds a simulated finding reach the tower directly, at a quarter of the cost of
 learning through words; the heads are then discarded.
 """
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medvqa.training.architecture import SIDE, STRIDE
+from medvqa.training.questions import SIMULATED, could_hide
 from medvqa.training.schedule import train_steps
 
 if TYPE_CHECKING:
@@ -32,25 +33,29 @@ _CELLS = SIDE // STRIDE
 _IGNORED = -100
 
 
-class _Seeing(nn.Module):
-    """The tower with its heads: label from the global token, cell of the nodule from the grid or "none"."""
+class Seeing(nn.Module):
+    """The tower with its heads: the label from the global token, and for every kind of simulated finding its
+    cell from the grid, or "none" from the global token."""
 
     def __init__(self, vision: DINOv3ConvNextModel) -> None:
         super().__init__()
         hidden_size = vision.layer_norm.normalized_shape[0]
         self.vision = vision
         self.label = nn.Linear(hidden_size, len(LABELS))
-        self.cell = nn.Linear(hidden_size, 1)
-        self.none = nn.Linear(hidden_size, 1)
+        self.cell = nn.Linear(hidden_size, len(SIMULATED))
+        self.none = nn.Linear(hidden_size, len(SIMULATED))
 
     def forward(self, pixel_values: Tensor, label: Tensor, cell: Tensor) -> Tensor:
+        """The loss: label (n,) and cell (n, kinds) as numbers of classes, -100 where there is none."""
+        labels, cells = self.heads(pixel_values)
+        labelled = functional.cross_entropy(labels, label, ignore_index=_IGNORED, label_smoothing=0.1)
+        return labelled + 0.5 * functional.cross_entropy(cells, cell, ignore_index=_IGNORED)
+
+    def heads(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of labels (n, labels), and of cells and then "none" for every kind (n, cells + 1, kinds)."""
         features = self.vision(pixel_values).last_hidden_state
         whole, grid = features[:, 0], features[:, 1:]
-        cells = torch.cat([self.cell(grid)[..., 0], self.none(whole)], 1)
-        labelled = functional.cross_entropy(
-            self.label(whole), label, ignore_index=_IGNORED, label_smoothing=0.05
-        )
-        return labelled + 0.5 * functional.cross_entropy(cells, cell)
+        return self.label(whole), torch.cat([self.cell(grid), self.none(whole)[:, None]], 1)
 
 
 def learn_to_see(
@@ -68,10 +73,10 @@ def learn_to_see(
         return {
             "pixel_values": pixel_values(pictures),
             "label": torch.tensor([_label(picture) for picture in pictures]),
-            "cell": torch.tensor([_cell(picture) for picture in pictures]),
+            "cell": torch.tensor([_cells(picture) for picture in pictures]),
         }
 
-    train_steps(_Seeing(vision), draw, accelerator, course=course, progress=progress)
+    train_steps(Seeing(vision), draw, accelerator, course=course, progress=progress)
 
 
 def pixel_values(pictures: list[Picture]) -> Tensor:
@@ -85,8 +90,11 @@ def _label(picture: Picture) -> int:
     return _IGNORED if finding is None else LABELS.index(finding)
 
 
-def _cell(picture: Picture) -> int:
-    nodule = picture.content.nodule
-    if nodule is None:
-        return _CELLS * _CELLS
-    return int(nodule.row // STRIDE) * _CELLS + int(nodule.column // STRIDE)
+def _cells(picture: Picture) -> list[int]:
+    """Of every kind of simulated finding: its cell, or "none"; ignored where the disease may look like it."""
+    content = picture.content
+    cells = [_IGNORED if could_hide(content, kind) else _CELLS * _CELLS for kind in SIMULATED]
+    if content.simulated is not None:
+        row, column = int(content.simulated.row // STRIDE), int(content.simulated.column // STRIDE)
+        cells[SIMULATED.index(content.simulated.kind)] = row * _CELLS + column
+    return cells
