@@ -102,34 +102,36 @@ def read_text(path: Path) -> str:
 
 
 def read_lines(path: Path, *, parts: int) -> Iterator[list[str]]:
-    """Lines of a file whose parts are divided by `|`; what is over stays in the last part.
+    """Lines of a file, their parts divided by `|`; what is over stays in the last part, which may be empty.
 
     Raises:
-        PreparationError: If a line has fewer parts, or an empty one.
+        PreparationError: If a line has fewer parts, or begins with an empty one.
     """
     for number, line in enumerate(read_text(path).splitlines(), 1):
         if line.strip():
             values = [value.strip() for value in line.split("|", parts - 1)]
-            if len(values) < parts or not all(values):
+            if len(values) < parts or not values[0]:
                 raise PreparationError(f"line {number} of {path} has no {parts} parts; download it again")
             yield values
 
 
-def text_of(row: Any, name: str, place: str) -> str:
-    """A field as text on one line; a number as it is written.
+def text_of(row: Any, name: str, place: str, *, default: str | None = None) -> str:
+    """A field as text on one line; a number as it is written; `default` where it is missing or empty.
 
     Raises:
-        PreparationError: If it is missing or empty.
+        PreparationError: If there is neither.
     """
     value = row.get(name) if isinstance(row, dict) else None
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)
     cleaned = " ".join(value.split()) if isinstance(value, str) else ""
-    if not cleaned:
+    if not cleaned and default is None:
         raise PreparationError(f"{place} has no {name!r}; download it again")
-    return cleaned
+    return cleaned or default or ""
 
 
-def yes_or_no(answer: str) -> bool:
-    """Whether an answer is one of the two, which makes its question a closed one."""
+def is_closed(answer: str, answer_type: str = "") -> bool:
+    """Whether a question is a closed one: as the set says, or else where the answer is yes or no."""
+    if answer_type.casefold() in ("open", "closed"):
+        return answer_type.casefold() == "closed"
     return answer.strip(" .").casefold() in ("yes", "no")

@@ -101,7 +101,11 @@ def _parse_arguments(what: str, *, leaks: bool) -> argparse.Namespace:
 
 
 def _complete(records: list[Record], options: Options) -> list[Record]:
-    """Leave out or report what has no image, tie copies together, and split anew if asked for."""
+    """Leave out what has no words or no image, tie copies together, and split anew if asked for."""
+    empty = sum(not (record.question and record.answer) for record in records)
+    if empty:
+        print(f"left out: {empty} of {len(records)} questions that have no words or no answer")
+        records = [record for record in records if record.question and record.answer]
     names = list(dict.fromkeys(record.image for record in records))
     there = {image for image in names if image.is_file()}
     missing = [image for image in names if image not in there]

@@ -63,7 +63,9 @@ def vqa_rad(folder: Path) -> Path:
             "answer_type": "OPEN",
             "question": "How many?",
         },
-        first | {"phrase_type": "test_freeform", "question_type": "Other", "answer_type": " open"},
+        first
+        | {"phrase_type": "test_freeform", "question_type": "Other", "answer_type": " open"}
+        | {"image_case_url": "NULL"},
     ]
     dump(folder / "VQA_RAD Dataset Public.json", rows)
     for value, name in enumerate(("synpic54610.jpg", "synpic29265.jpg", "synpic1.jpg")):

@@ -128,7 +128,12 @@ def test_a_clean_split_gives_every_part_its_share(tmp_path: Path) -> None:
     download = dataset_files.vqa_rad(tmp_path / "download")
     path = download / "VQA_RAD Dataset Public.json"
     row = json.loads(path.read_text("utf-8"))[0]
-    dataset_files.dump(path, [row | {"image_case_url": f"https://medpix/{number}"} for number in range(600)])
+    names = [f"synpic{number}.jpg" for number in range(1000, 1600)]
+    for name in names:
+        shutil.copy(
+            download / "VQA_RAD Image Folder" / "synpic1.jpg", download / "VQA_RAD Image Folder" / name
+        )
+    dataset_files.dump(path, [row | {"image_name": name, "image_case_url": "NULL"} for name in names])
     counts = Counter(case.split for case in prepare("vqa_rad", download, "--clean-split").cases)
     assert 380 < counts["train"] < 460
     assert 35 < counts["val"] < 90
@@ -293,6 +298,28 @@ def test_missing_images_are_counted_and_named_or_left_out(tmp_path: Path) -> Non
     assert len(ended.cases) == 15
 
 
+@pytest.mark.parametrize(
+    ("name", "file", "answer", "cases"),
+    [
+        ("vqa_rad", "VQA_RAD Dataset Public.json", "answer", 4),
+        ("slake", "train.json", "answer", 8),
+        ("omni_med_vqa", "OmniMedVQA/QA_information/Open-access/ACRIMA.json", "gt_answer", 3),
+    ],
+)
+def test_questions_without_words_are_left_out_and_counted(
+    name: str, file: str, answer: str, cases: int, tmp_path: Path
+) -> None:
+    """One such row must not keep a person from all the others; a row without types is no such row."""
+    download = SETS[name](tmp_path / "download")
+    first, *others = json.loads((download / file).read_text("utf-8"))
+    untyped = first | dict.fromkeys(("answer_type", "question_type", "content_type"), "")
+    dataset_files.dump(download / file, [first | {answer: " "}, untyped, first | {"question": None}, *others])
+    ended = prepare(name, download)
+    assert f"left out: 2 of {cases + 2} questions that have no words or no answer" in ended.said
+    assert len(ended.cases) == cases
+    assert sum(case.kind == "other" for case in ended.cases) == 1 + (name == "vqa_rad")
+
+
 def test_a_split_that_was_not_downloaded_is_named_or_left_out(tmp_path: Path) -> None:
     download = dataset_files.vqa_med_2019(tmp_path / "download")
     shutil.rmtree(download / "VQAMed2019Test")
@@ -353,7 +380,12 @@ MALFORMED = [
         "synpic1|x\n",
         "has no answer about synpic42072; download it again",
     ),
-    ("omni_med_vqa", "OmniMedVQA/QA_information/Open-access/ACRIMA.json", "[{}]", "no two options"),
+    (
+        "omni_med_vqa",
+        "OmniMedVQA/QA_information/Open-access/ACRIMA.json",
+        "[{}]",
+        "entry 1 of .* has no options to choose from",
+    ),
     ("shared", "images.csv", "path,set\n", "has no column 'label'; see datasets/README.md for its columns"),
     (
         "shared",

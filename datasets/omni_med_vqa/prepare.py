@@ -32,15 +32,15 @@ def read(options: Options) -> Iterator[Record]:
 
 
 def _parse(row: Any, root: Path, place: str) -> Record:
-    listed = [text_of(row, name, place) for name in OPTIONS if row.get(name) not in (None, "")]
-    if len(listed) < 2:
-        raise PreparationError(f"{place} has no two options to choose from; download it again")
+    listed = [option for name in OPTIONS if (option := text_of(row, name, place, default=""))]
+    if not listed:
+        raise PreparationError(f"{place} has no options to choose from; download it again")
     return Record(
         image=inside(root, text_of(row, "image_path", place)),
-        question=_asked(text_of(row, "question", place), listed),
-        answer=text_of(row, "gt_answer", place),
+        question=_asked(text_of(row, "question", place, default=""), listed),
+        answer=text_of(row, "gt_answer", place, default=""),
         closed=True,
-        kind=text_of(row, "question_type", place).casefold().replace(" ", "_"),
+        kind=text_of(row, "question_type", place, default="other").casefold().replace(" ", "_"),
         split="test",
         extra={
             "options": listed,
@@ -53,7 +53,7 @@ def _parse(row: Any, root: Path, place: str) -> Record:
 
 def _asked(question: str, listed: list[str]) -> str:
     """The question as the authors' question-answering score puts it to a model, to the letter."""
-    return (
+    return question and (
         f"{question}Here are {len(listed)} candidate answers:{listed}"
         " Only return what you think is the correct answer from the candidate answers,"
         " do not return any other irrelevant text!"

@@ -13,7 +13,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from downloads import Options, PreparationError, find_split, inside, locate, text_of, yes_or_no
+from downloads import Options, PreparationError, find_split, inside, is_closed, locate, text_of
 from preparing import Record, run
 
 SPLITS = ("train", "val", "test")
@@ -34,12 +34,12 @@ def read(options: Options) -> Iterator[Record]:
         path = find_split(options, f"qas/{split}/{split}_qa.pkl")
         for number, row in enumerate(_unpickle(path) if path else (), 1):
             place = f"entry {number} of {path}"
-            question, answer = text_of(row, "question", place), text_of(row, "answer", place)
+            question, answer = (text_of(row, name, place, default="") for name in ("question", "answer"))
             yield Record(
                 image=inside(images / split, f"{text_of(row, 'image', place)}.jpg"),
                 question=question,
                 answer=answer,
-                closed=yes_or_no(answer),
+                closed=is_closed(answer),
                 kind=_kind(question, answer),
                 split=split,
             )
@@ -59,7 +59,7 @@ def _unpickle(path: Path) -> list[Any]:
 
 
 def _kind(question: str, answer: str) -> str:
-    if yes_or_no(answer):
+    if is_closed(answer):
         return "yes_no"
     words = question.casefold()
     opening = next((one for one in OPENINGS if words.startswith(f"{one} ")), "other")

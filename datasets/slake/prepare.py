@@ -20,6 +20,7 @@ from downloads import (
     find,
     find_split,
     inside,
+    is_closed,
     locate,
     read_json,
     read_text,
@@ -64,19 +65,18 @@ def read(options: Options) -> Iterator[Record]:
 
 def _parse(row: Any, images: Path, places: Places, *, split: str, place: str) -> Record:
     image = inside(images, text_of(row, "img_name", place))
-    question, answer = text_of(row, "question", place), text_of(row, "answer", place)
+    question, answer = (text_of(row, name, place, default="") for name in ("question", "answer"))
     language = text_of(row, "q_lang", place).casefold()
-    answer_type = text_of(row, "answer_type", place).casefold()
-    if language not in ("en", "zh") or answer_type not in ("open", "closed"):
-        raise PreparationError(f"{place} has an unknown q_lang or answer_type; download the file again")
+    if language not in ("en", "zh"):
+        raise PreparationError(f"{place} has an unknown q_lang; download the file again")
     denied = answer.strip(" .。").casefold() in ("no", "否", "不", "没有", "不是", "不包含")
     about = () if denied else (answer, question)
     return Record(
         image=image,
         question=question,
         answer=answer,
-        closed=answer_type == "closed",
-        kind=text_of(row, "content_type", place).casefold().replace(" ", "_"),
+        closed=is_closed(answer, text_of(row, "answer_type", place, default="")),
+        kind=text_of(row, "content_type", place, default="other").casefold().replace(" ", "_"),
         group=image.parent.name,
         split=split,
         box=places.box(image.parent, about),

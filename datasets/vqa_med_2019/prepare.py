@@ -13,7 +13,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from downloads import Options, find_split, inside, locate, read_lines, yes_or_no
+from downloads import Options, find_split, inside, is_closed, locate, read_lines
 from preparing import Record, run
 
 TEST = "VQAMed2019_Test_Questions_w_Ref_Answers.txt"
@@ -47,7 +47,7 @@ def _accepted(answer: str) -> list[str]:
     """All answers that the official scores accept: `#` divides them, and `()` holds what may be left out."""
     listed = [one.strip() for one in answer.split("#") if one.strip()]
     shorter = [" ".join(re.sub(r"\([^)]*\)", " ", one).split()) for one in listed]
-    return [one for one in dict.fromkeys([*listed, *shorter]) if one]
+    return [one for one in dict.fromkeys([*listed, *shorter]) if one] or [""]
 
 
 def _record(images: Path, name: str, question: str, answers: list[str], *, kind: str, split: str) -> Record:
@@ -56,7 +56,7 @@ def _record(images: Path, name: str, question: str, answers: list[str], *, kind:
         image=inside(images, f"{name}.jpg"),
         question=" ".join(question.split()),
         answer=answers[0],
-        closed=yes_or_no(answers[0]),
+        closed=is_closed(answers[0]),
         kind=kind,
         group=name,
         split=split,

@@ -12,7 +12,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from downloads import Options, PreparationError, find_split, inside, locate, read_lines, yes_or_no
+from downloads import Options, PreparationError, find_split, inside, is_closed, locate, read_lines
 from preparing import Record, run
 
 PAIRS = (
@@ -47,7 +47,7 @@ def _read_test(questions: Path, answers: Path, images: Path) -> Iterator[Record]
     for name, question in read_lines(questions, parts=2):
         if name not in accepted:
             raise PreparationError(f"{answers} has no answer about {name}; download it again")
-        listed = [one.strip() for one in accepted[name] if one.strip()]
+        listed = [one.strip() for one in accepted[name] if one.strip()] or [""]
         yield _record(images, name, question, listed, split="test")
 
 
@@ -57,7 +57,7 @@ def _record(images: Path, name: str, question: str, answers: list[str], *, split
         image=inside(images, f"{name}.jpg"),
         question=" ".join(question.split()),
         answer=answers[0],
-        closed=yes_or_no(answers[0]),
+        closed=is_closed(answers[0]),
         kind="abnormality",
         group=name,
         split=split,

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from downloads import Options, PreparationError, inside, locate, read_json, text_of
+from downloads import Options, PreparationError, inside, is_closed, locate, read_json, text_of
 from preparing import Record, run
 
 QUESTIONS = "VQA_RAD Dataset Public.json"
@@ -31,27 +32,30 @@ def read(options: Options) -> Iterator[Record]:
     """The 2,248 questions of the public file."""
     path = locate(options, QUESTIONS)
     images = locate(options, IMAGES)
+    groups: dict[Path, str] = {}
     for number, row in enumerate(read_json(path, list), 1):
-        yield _parse(row, images, f"entry {number} of {path}")
+        record = _parse(row, images, f"entry {number} of {path}")
+        # An image belongs to one group, whatever its rows say.
+        yield replace(record, group=groups.setdefault(record.image, record.group or ""))
 
 
 def _parse(row: Any, images: Path, place: str) -> Record:
     phrase = text_of(row, "phrase_type", place).casefold()
-    answer_type = text_of(row, "answer_type", place).casefold()
-    if phrase not in SPLITS or answer_type not in ("open", "closed"):
-        raise PreparationError(f"{place} has an unknown phrase_type or answer_type; download the file again")
+    if phrase not in SPLITS:
+        raise PreparationError(f"{place} has an unknown phrase_type; download the file again")
     # Several types are listed with commas: the first is the main one.
-    kind = text_of(row, "question_type", place).split(",")[0].strip().casefold()
+    kind = text_of(row, "question_type", place, default="other").split(",")[0].strip().casefold()
     image = inside(images, text_of(row, "image_name", place))
-    case = row.get("image_case_url")
+    answer = text_of(row, "answer", place, default="")
+    case = text_of(row, "image_case_url", place, default="")
     return Record(
         image=image,
-        question=text_of(row, "question", place),
-        answer=text_of(row, "answer", place),
-        closed=answer_type == "closed",
+        question=text_of(row, "question", place, default=""),
+        answer=answer,
+        closed=is_closed(answer, text_of(row, "answer_type", place, default="")),
         kind=KINDS.get(kind, kind),
         # MedPix's case is the nearest to a patient that the set names.
-        group=case.strip() if isinstance(case, str) and case.strip() else image.stem,
+        group=case if case.startswith("http") else image.stem,
         split=SPLITS[phrase],
     )
 
