@@ -131,18 +131,16 @@ def _run_folder(out: Path) -> Path:
 
 
 def _accelerator(plan: Plan) -> Accelerator:
-    try:
-        return Accelerator(
-            # Without a GPU, Accelerate joins the processes of torchrun only when told to stay on the CPU.
-            cpu=not torch.cuda.is_available(),
-            mixed_precision=plan.precision,
-            # Some towers have layers behind the one whose output is read; these get no gradient.
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-        )
-    except ValueError as error:
-        raise TrainingError(
-            f"--precision {plan.precision} does not work here; give bf16 or no, or use a GPU"
-        ) from error
+    on_cpu = not torch.cuda.is_available()
+    if on_cpu and plan.precision == "fp16":
+        raise TrainingError("--precision fp16 needs a GPU; give bf16, or leave it out")
+    return Accelerator(
+        # Without a GPU, Accelerate joins the processes of torchrun only when told to stay on the CPU.
+        cpu=on_cpu,
+        mixed_precision=plan.precision,
+        # Some towers have layers behind the one whose output is read; these get no gradient.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
 
 
 def _begin(run: Path, described: dict[str, Any], accelerator: Accelerator) -> State:

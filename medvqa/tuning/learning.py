@@ -37,7 +37,12 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 """Told what is being done in a few words, the step, and the number of steps."""
 
 STATE, BEST = "state.pt", "best.safetensors"
-_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+_WHOLE = StateDictOptions(
+    full_state_dict=True,
+    cpu_offload=True,
+    ignore_frozen_params=True,
+    strict=False,  # layers behind the one whose output is read get no gradient, so the optimiser has no state
+)
 _MOST_STEPS_UNSEEN = 500
 
 
@@ -207,6 +212,7 @@ class Learner:
             num_workers=workers,
             multiprocessing_context="fork" if workers else None,
             pin_memory=self.accelerator.device.type == "cuda",
+            generator=torch.Generator(),  # else it draws from the numbers that dropout is to draw from
         )
         for batch in loader:
             if isinstance(batch, TrainingError):
