@@ -25,6 +25,7 @@ from medvqa.models.loading import load_model
 from medvqa.prompts import chat_messages
 from medvqa.simulation import insert_nodule, phantom, place_nodule
 from medvqa.training import default_model as default_model_module
+from medvqa.training import schedule
 from medvqa.training.architecture import IMAGE_TOKENS, SIDE, build_model, build_processor
 from medvqa.training.default_model import Plan, train_default_model
 from medvqa.training.language_stage import pack, packed_mask
@@ -119,6 +120,26 @@ def test_training_goes_on_after_the_last_finished_stage(
     assert second["2-answer.safetensors"] == first["2-answer.safetensors"]
     monkeypatch.setattr(default_model_module, "learn_to_answer", refuse_to_run)
     assert stages() == second
+
+
+@pytest.mark.slow
+def test_a_stage_that_was_stopped_goes_on_where_it_was(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "_KEPT_EVERY", 2)
+    plan = Plan(see_steps=5, answer_steps=1, tune_steps=1, see_batch=2, answer_batch=2, phantoms=3)
+
+    def stop(step: int, *_: object) -> None:
+        if step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_default_model(data, tmp_path, plan=plan, progress=stop)
+    assert (tmp_path / "1-see.state").is_file()
+    steps: list[int] = []
+    train_default_model(data, tmp_path, plan=plan, progress=lambda step, *_: steps.append(step))
+    assert steps == [3, 4, 5, 1, 1]
+    assert not list(tmp_path.glob("*.state"))
 
 
 def refuse_to_run(*_: object, **__: object) -> None:

@@ -1,7 +1,7 @@
 """The whole training of the default model: see, answer, tune with LoRA, save.
 
 Started with `torchrun`, every process takes its share; with one process it needs nothing else. Each stage
-leaves its weights in the run folder, and a run that was stopped goes on after the last finished stage.
+leaves its weights in the run folder, an unfinished one its state too: a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ MODALITIES = ("CR", "DX", "MR", "US")
 class Plan:
     """How many batches each process takes in each stage, and how many pictures a batch holds."""
 
-    see_steps: int = 1500
-    answer_steps: int = 1060
+    see_steps: int = 5000
+    answer_steps: int = 1500
     tune_steps: int = 200
     see_batch: int = 32
     answer_batch: int = 16
@@ -75,18 +75,33 @@ def train_default_model(data: Path, run: Path, *, plan: Plan, progress: Progress
     set_seed(share)
 
     vision = model.model.vision_model
-    course = Course(steps=plan.see_steps, batch_size=plan.see_batch, learning_rate=1.5e-3)
+    course = Course(
+        steps=plan.see_steps, batch_size=plan.see_batch, learning_rate=1.5e-3, state=run / "1-see.state"
+    )
     sampler = Sampler(everything, side=SIDE, seed=share + 2, simulated_share=0.5)
     see = partial(learn_to_see, sampler=sampler, course=course, progress=progress)
     _stage(run / "1-see.safetensors", vision, accelerator, see)
 
     answer = partial(learn_to_answer, processor=processor, progress=progress)
-    course = Course(steps=plan.answer_steps, batch_size=plan.answer_batch, learning_rate=8e-4, seed=share)
+    vision.requires_grad_(False)
+    course = Course(
+        steps=plan.answer_steps,
+        batch_size=plan.answer_batch,
+        learning_rate=1e-3,
+        seed=share,
+        state=run / "2-answer.state",
+    )
     sampler = Sampler(everything, side=SIDE, seed=share + 100, simulated_share=0.5)
     _stage(run / "2-answer.safetensors", model, accelerator, partial(answer, sampler=sampler, course=course))
 
     adapted = with_lora(model)
-    course = Course(steps=plan.tune_steps, batch_size=plan.answer_batch, learning_rate=1e-3, seed=share + 1)
+    course = Course(
+        steps=plan.tune_steps,
+        batch_size=plan.answer_batch,
+        learning_rate=1e-3,
+        seed=share + 1,
+        state=run / "3-tune.state",
+    )
     sampler = Sampler(everything, side=SIDE, seed=share + 200, simulated_share=0.5)
     _stage(run / "3-tune.safetensors", adapted, accelerator, partial(answer, sampler=sampler, course=course))
 
@@ -110,4 +125,5 @@ def _stage(path: Path, module: nn.Module, accelerator: Accelerator, train: Calla
         weights = {name: tensor.clone().contiguous() for name, tensor in module.state_dict().items()}
         save_file(weights, unfinished)
         unfinished.replace(path)
+        path.with_suffix(".state").unlink(missing_ok=True)
     accelerator.wait_for_everyone()
