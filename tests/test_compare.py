@@ -108,7 +108,7 @@ def test_less_accuracy_is_refused() -> None:
 def test_a_kind_that_falls_is_refused_though_another_is_worse() -> None:
     first = np.where(np.arange(COUNT) % 5 == 0, np.arange(COUNT) % 10 < 5, True)
     second = np.where(np.arange(COUNT) % 5 == 0, True, np.arange(COUNT) % 3 != 0)
-    assert "accuracy of common, which fell most" in refused(judge(measured(first), measured(second)))
+    assert "largest fall of a kind: common" in refused(judge(measured(first), measured(second)))
 
 
 def test_a_small_loss_that_chance_explains_is_let_through() -> None:

@@ -203,7 +203,7 @@ def _most_fallen(gate: _Gate, groups: NDArray[Any], kinds: NDArray[Any], toleran
     certainty = 1 - (1 - gate.certainty) / len(names)
     judged = [
         gate.judge(
-            f"accuracy of {name}, which fell most",
+            f"largest fall of a kind: {name}",
             _accuracy,
             groups[kinds == name],
             np.flatnonzero(kinds == name),

@@ -113,7 +113,7 @@ def _draw_kinds(axes: Any, kinds: Sequence[str], board: Scoreboard) -> None:
     axes.set_yticks(np.arange(len(kinds)), labels)
     axes.set(xlim=(0, 1), xlabel="exact match, with 95 % intervals by group")
     axes.invert_yaxis()
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(ROWS), fontsize=8, frameon=False)
 
 
 def _draw_reliability(axes: Any, cases: Sequence[Case], answers: Answers, board: Scoreboard) -> None:
