@@ -98,12 +98,12 @@ def make_phantoms(count: int, rng: np.random.Generator, *, side: int) -> list[Pi
 
 
 def with_finding(picture: Picture, rng: np.random.Generator) -> Picture:
-    """Return `picture` with a simulated finding at a random, known place: half of the time a nodule.
+    """Return `picture` with a simulated finding at a random, known place, most often a nodule.
 
     Its kind is none that the picture may show already.
     """
     kinds: list[Kind] = [kind for kind in SIMULATED if not could_hide(picture.content, kind)]
-    shares = np.array([4.0 if kind == "nodule" else 1.0 for kind in kinds])
+    shares = np.array([2.0 if kind == "nodule" else 1.0 for kind in kinds])
     kind = kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))]
     finding = place_finding(kind, picture.pixels, rng)
     content = replace(picture.content, simulated=finding)
