@@ -39,6 +39,8 @@ class Case:
     """Where the answer is: left, top, right, bottom in pixels of the image, from its top left corner."""
     mask: Path | None = None
     """Where it is: a PNG of the image's size, not 0 there; or a DICOM SEG. In the file relative to it."""
+    also: tuple[str, ...] = ()
+    """Other answers that are as right, such as the versions of VQA-Med's test set."""
     language: str = "en"
     """Of question and answer, BCP 47."""
 
@@ -137,6 +139,7 @@ def _parse(line: str, folder: Path, place: str) -> Case:
         split=_choice(known, "split", get_args(Split), place),
         box=_box(known.get("box"), place),
         mask=None if known.get("mask") is None else _file(folder, _text(known, "mask", place), place),
+        also=_texts(known.get("also"), place),
         language=_text(known, "language", place, default="en"),
     )
 
@@ -150,6 +153,13 @@ def _text(row: Mapping[str, Any], name: str, place: str, *, default: str | None 
     if not isinstance(value, str) or not value.strip():
         raise TrainingError(f"{place} needs {name!r} as text that is not empty; correct it")
     return value
+
+
+def _texts(value: Any, place: str) -> tuple[str, ...]:
+    texts: list[Any] = cast("list[Any]", value) if isinstance(value, list) else [value] * (value is not None)
+    if not all(isinstance(text, str) for text in texts) or isinstance(value, str):
+        raise TrainingError(f"{place} needs 'also' as a list of texts; correct it")
+    return tuple(texts)
 
 
 def _file(folder: Path, name: str, place: str) -> Path:
@@ -193,5 +203,6 @@ def _describe(case: Case, folder: Path) -> dict[str, Any]:
     described = {name: getattr(case, name) for name in Case.__dataclass_fields__}
     described["image"] = case.image.relative_to(folder).as_posix()
     described["mask"] = None if case.mask is None else case.mask.relative_to(folder).as_posix()
+    described["also"] = list(case.also) or None
     described["language"] = None if case.language == "en" else case.language
     return {name: value for name, value in described.items() if value is not None}

@@ -71,6 +71,7 @@ def case(folder: Path, **changed: Any) -> Case:
     frame=st.none() | st.integers(1, 2**40),
     box=st.none() | boxes,
     mask=st.booleans(),
+    also=st.lists(texts, max_size=2).map(tuple),
     language=st.sampled_from(["en", "zh", "de-CH"]),
 )
 def test_what_is_written_is_what_is_read(folder: Path, mask: bool, **values: Any) -> None:
@@ -136,6 +137,8 @@ WRONG: list[tuple[dict[str, Any] | str, str]] = [
     (NEEDED | {"answer": ["yes"]}, "needs 'answer' as text that is not empty; correct it"),
     (NEEDED | {"image": None}, "needs 'image' as text that is not empty; correct it"),
     (NEEDED | {"kind": 3}, "needs 'kind' as text that is not empty; correct it"),
+    (NEEDED | {"also": "yes"}, "needs 'also' as a list of texts; correct it"),
+    (NEEDED | {"also": [3]}, "needs 'also' as a list of texts; correct it"),
     (NEEDED | {"language": ""}, "needs 'language' as text that is not empty; correct it"),
     (NEEDED | {"image": "gone.png"}, "names gone.png, which is not there; correct the line or add the file"),
     (NEEDED | {"image": "."}, "names ., which is not there; correct the line or add the file"),

@@ -12,6 +12,7 @@ from medvqa.evaluation.metrics import (
     compare_tokens,
     is_refusal,
     mark,
+    mark_best,
     matches,
     normalise,
     parse_yes_no,
@@ -196,3 +197,12 @@ def test_normalising_twice_changes_nothing(text: str) -> None:
 def test_a_word_is_no_answer_for_a_piece_of_it(word: str) -> None:
     if word not in ("yes", "no", "yeah", "yep", "nope"):
         assert parse_yes_no(word) is None
+
+
+def test_the_best_of_several_right_answers_counts_for_each_figure() -> None:
+    found = mark_best("axial plane", ("axial", "axial plane", "in the axial plane"), "open")
+    assert found["exact_match"] == 1
+    assert found["token_recall"] == 1
+    assert found["closed_by_yes_no"] is None
+    assert mark_best("yes", ("no",), "closed")["closed_by_yes_no"] == 0
+    assert mark_best("red", ("blue",), "open") == mark("red", "blue", "open")

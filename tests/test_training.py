@@ -96,7 +96,8 @@ def test_train_makes_a_model_that_loads_and_measures_it(
     assert model.generate(noise(), "Is there a tumor?") == model.generate(noise(), "Is there a tumor?")
     figures = json.loads((run / "model" / "figures.json").read_text())
     assert figures["pictures"] == 6
-    assert set(figures["overall"]) == {"questions", "image", "blanked", "shuffled"}
+    assert set(figures["overall"]) == {"questions", "image", "blanked", "shuffled", "reworded"}
+    assert 0 <= figures["chinese"] <= 1
     assert {"modality", "simulated_side", "unanswerable", "brain_finding"} <= set(figures["by_kind"])
     assert all(0 <= score["image"] <= 1 for score in figures["by_kind"].values())
 

@@ -105,6 +105,15 @@ def mark(prediction: str, answer: str, answer_type: AnswerType) -> dict[str, flo
     }
 
 
+def mark_best(prediction: str, answers: Sequence[str], answer_type: AnswerType) -> dict[str, float | None]:
+    """`mark`, each figure by the answer that it fits best; the first decides which figures apply."""
+    first, *others = (mark(prediction, answer, answer_type) for answer in answers)
+    return {
+        name: None if value is None else max([value, *(other[name] or 0.0 for other in others)])
+        for name, value in first.items()
+    }
+
+
 def matches(prediction: str, answer: str) -> bool:
     """Exact match: the same but for letter case, outer spaces and full stops."""
     one, other = (text.strip(" \t\r\n.。").casefold() for text in (prediction, answer))

@@ -13,7 +13,7 @@ import numpy as np
 
 from medvqa.errors import TrainingError
 from medvqa.evaluation.calibration import calibration_error
-from medvqa.evaluation.metrics import MARKS, is_refusal, mark
+from medvqa.evaluation.metrics import MARKS, is_refusal, mark_best
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -149,7 +149,7 @@ def mark_all(cases: Sequence[Case], texts: Sequence[str]) -> NDArray[np.float64]
     rows: list[list[float]] = []
     for case, text in zip(cases, texts, strict=True):
         refused = float(is_refusal(text))
-        known = mark(text, case.answer, case.answer_type) | {
+        known = mark_best(text, (case.answer, *case.also), case.answer_type) | {
             "unanswerable_refused": None if is_answerable(case) else refused,
             "answerable_refused": refused if is_answerable(case) else None,
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from medvqa.models.huggingface import HuggingFaceModel
     from medvqa.training.questions import Asked
     from medvqa.training.schedule import Progress
+
+    _Right: TypeAlias = NDArray[np.bool_]
 
 SIDE = 224
 """Pixels along each edge of the pictures that are asked about; the model's processor makes them smaller."""
@@ -39,6 +43,8 @@ class Score:
     """With that picture blanked to its mean grey."""
     shuffled: float
     """With another picture of the set."""
+    reworded: float | None
+    """With the picture, asked in words that training has never used; None for kinds without such."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +54,8 @@ class Figures:
     pictures: int
     by_kind: dict[str, Score]
     overall: Score
-    held_out_wordings: float
-    """Accuracy with the picture, on wordings that training has never used."""
+    chinese: float
+    """Accuracy with the picture, asked and answered in Chinese."""
 
 
 def score_model(model: Path, data: Path, *, progress: Progress, limit: int | None = None) -> Figures:
@@ -68,30 +74,34 @@ def score_model(model: Path, data: Path, *, progress: Progress, limit: int | Non
     real = load_pictures(data, split="val", side=SIDE)
     real = [real[index] for index in rng.permutation(len(real))[:limit]]
     pictures = [*real, *(with_finding(picture, rng) for picture in real)]
-    loaded = load_model(model)
-    known = [(picture, asked) for picture in pictures for asked in ask_everything(picture.content, rng)]
-    unseen = [
-        (picture, asked)
-        for picture in pictures
-        for asked in ask_everything(picture.content, rng, held_out=True)
-    ]
-    images = {id(picture): to_image(picture) for picture in pictures}
-    shuffled = _another_each([images[id(picture)] for picture, _ in known], rng)
-    questions = [asked for _, asked in known]
+    images = [to_image(picture) for picture in pictures]
+    loaded = load_model(model, calibrated=False)
+
+    def pose(**how: Any) -> tuple[list[Image], list[Asked]]:
+        pairs = [
+            (image, asked)
+            for picture, image in zip(pictures, images, strict=True)
+            for asked in ask_everything(picture.content, rng, **how)
+        ]
+        return [image for image, _ in pairs], [asked for _, asked in pairs]
+
+    shown, asked = pose()
     right = {
-        "image": _ask(loaded, [images[id(picture)] for picture, _ in known], questions, progress),
-        "blanked": _ask(loaded, [blank(images[id(picture)]) for picture, _ in known], questions, progress),
-        "shuffled": _ask(loaded, shuffled, questions, progress),
+        "image": _ask(loaded, shown, asked, progress),
+        "blanked": _ask(loaded, [blank(image) for image in shown], asked, progress),
+        "shuffled": _ask(loaded, _another_each(shown, rng), asked, progress),
     }
-    worded = _ask(loaded, [images[id(picture)] for picture, _ in unseen], [a for _, a in unseen], progress)
-    kinds = sorted({asked.kind for asked in questions})
+    again, reworded = pose(held_out=True)
+    found = _ask(loaded, again, reworded, progress)
+    kinds = np.array([one.kind for one in asked])
+    kinds_reworded = np.array([one.kind for one in reworded])
     return Figures(
         pictures=len(pictures),
         by_kind={
-            kind: _score(right, np.array([asked.kind == kind for asked in questions])) for kind in kinds
+            kind: _score(right, kinds == kind, found[kinds_reworded == kind]) for kind in sorted(set(kinds))
         },
-        overall=_score(right, np.ones(len(questions), dtype=bool)),
-        held_out_wordings=round(float(worded.mean()), 3),
+        overall=_score(right, np.ones(len(asked), dtype=bool), found),
+        chinese=round(float(_ask(loaded, *pose(language="zh"), progress).mean()), 3),
     )
 
 
@@ -111,7 +121,7 @@ def to_image(picture: Picture) -> Image:
 
 def _ask(
     model: HuggingFaceModel, images: Sequence[Image], asked: Sequence[Asked], progress: Progress
-) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+) -> _Right:
     """Which answers are right, letter case apart, shape (questions,)."""
     right: list[bool] = []
     for start in range(0, len(asked), _BATCH):
@@ -122,9 +132,10 @@ def _ask(
     return np.array(right, dtype=bool)
 
 
-def _score(right: dict[str, np.ndarray[tuple[int], np.dtype[np.bool_]]], chosen: np.ndarray) -> Score:
+def _score(right: dict[str, _Right], chosen: _Right, reworded: _Right) -> Score:
     shares = {condition: round(float(values[chosen].mean()), 3) for condition, values in right.items()}
-    return Score(questions=int(chosen.sum()), **shares)
+    share = round(float(reworded.mean()), 3) if len(reworded) else None
+    return Score(questions=int(chosen.sum()), reworded=share, **shares)
 
 
 def _another_each(images: list[Image], rng: np.random.Generator) -> list[Image]:
