@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from medvqa.checks.confidence import CERTAIN, logit
+from medvqa.checks.confidence import logit, scale_probability
 from medvqa.models.calibration import Confidence
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def fit_scaling(probabilities: Floats, right: Bools) -> Confidence | None:
     """
     if right.all() or not right.any():
         return None
-    fitted: Any = LogisticRegression(C=1e6).fit(_logits(probabilities)[:, None], right)
+    fitted: Any = LogisticRegression(C=1e6).fit([[logit(one)] for one in probabilities], right)
     slope = float(fitted.coef_[0, 0])
     # A model that is right the less the surer it is has no confidence worth an order: its accuracy is all.
     if slope <= 0:
@@ -39,7 +39,7 @@ def fit_scaling(probabilities: Floats, right: Bools) -> Confidence | None:
 
 def scale_all(probabilities: Floats, scaling: Confidence) -> Floats:
     """`scale_probability` of each, shape (questions,)."""
-    return 1 / (1 + np.exp(-(scaling.slope * _logits(probabilities) + scaling.intercept)))
+    return np.array([scale_probability(one, scaling) for one in probabilities])
 
 
 def bin_answers(
@@ -132,8 +132,3 @@ def intervals(
         name: [round(float(edge), 4) for edge in np.quantile([one[name] for one in drawn], (0.025, 0.975))]
         for name in drawn[0]
     }
-
-
-def _logits(probabilities: Floats) -> Floats:
-    kept = np.clip(probabilities, CERTAIN, 1 - CERTAIN)
-    return np.log(kept / (1 - kept))

@@ -37,12 +37,12 @@ def attention_heatmap(
     scalar = scalar_of(target, model, generation)
     layers = model.calibration.attention_layers if model.calibration else None
     with torch.inference_mode():
-        looks = [term.sign * _look(model, prompt, term, layers) for term in scalar.terms]
+        look = scalar.add_up(lambda term: _look(model, prompt, term, layers))
     grid = model.token_grid(prompt.image)
     averaged = "layers" if layers is None else f"layers {', '.join(str(layer + 1) for layer in layers)}"
     return heatmap_of(
         "attention",
-        paint_tokens(torch.stack(looks).sum(0), model, prompt.image),
+        paint_tokens(look, model, prompt.image),
         image,
         grid=(grid.rows, grid.columns),
         explained=f"attention while predicting {scalar.predicted}, mean over {averaged} and heads",

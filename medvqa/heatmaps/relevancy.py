@@ -38,11 +38,11 @@ def relevancy_heatmap(
     """
     prompt = model.prompt(image, question)
     scalar = scalar_of(target, model, generation)
-    relevancies = [term.sign * _relevancy(model, prompt, term) for term in scalar.terms]
+    relevancy = scalar.add_up(lambda term: _relevancy(model, prompt, term))
     grid = model.token_grid(prompt.image)
     return heatmap_of(
         "relevancy",
-        paint_tokens(torch.stack(relevancies).sum(0), model, prompt.image),
+        paint_tokens(relevancy, model, prompt.image),
         image,
         grid=(grid.rows, grid.columns),
         explained=f"{scalar.formula}, by attention times its gradient",

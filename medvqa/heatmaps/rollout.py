@@ -38,11 +38,11 @@ def rollout_heatmap(
     prompt = model.prompt(image, question)
     scalar = scalar_of(target, model, generation)
     with torch.inference_mode():
-        flows = [term.sign * _flow(model, prompt, term) for term in scalar.terms]
+        flow = scalar.add_up(lambda term: _flow(model, prompt, term))
     grid = model.token_grid(prompt.image)
     return heatmap_of(
         "rollout",
-        paint_tokens(torch.stack(flows).sum(0), model, prompt.image),
+        paint_tokens(flow, model, prompt.image),
         image,
         grid=(grid.rows, grid.columns),
         explained=f"attention while predicting {scalar.predicted}, rolled out through all layers",

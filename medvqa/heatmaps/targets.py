@@ -13,7 +13,7 @@ import torch
 from medvqa.errors import QuestionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor
 
@@ -86,12 +86,15 @@ class Scalar:
         Returns:
             In nats, shape (versions,).
         """
-        scores = [
-            term.sign
-            * model.answer_log_probabilities(prompt, term.token_ids, features)[:, term.tokens].sum(1)
-            for term in self.terms
-        ]
-        return torch.stack(scores).sum(0)
+        return self.add_up(
+            lambda term: model.answer_log_probabilities(prompt, term.token_ids, features)[:, term.tokens].sum(
+                1
+            )
+        )
+
+    def add_up(self, of: Callable[[Term], Tensor]) -> Tensor:
+        """The sum over the terms of what is found for each, with its sign."""
+        return torch.stack([term.sign * of(term) for term in self.terms]).sum(0)
 
 
 def scalar_of(target: Target, model: HuggingFaceModel, generation: Generation) -> Scalar:
