@@ -39,6 +39,8 @@ class Settings:
     """Folder of a LoRA adapter."""
     device: str | None = None
     """`cpu`, `cuda`, `cuda:0` and so on, or `mps`; None for the GPU where there is one."""
+    precision: Literal["fp32", "bf16", "int8"] | None = None
+    """Of the weights; None for float32 on a CPU, and for what the checkpoint has elsewhere."""
     threads: int | None = None
     """Processor threads of the model, from 1; None leaves it to the library."""
     unfamiliar: Literal["refuse", "warn"] = "refuse"
@@ -116,6 +118,8 @@ def _check(key: str, value: Any, place: str) -> str | int | Path:
         raise SettingsError(f"{place} must be text and not empty, got {value!r}")
     if key == "device" and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", value):
         raise SettingsError(f"{place} must be cpu, cuda, cuda:0 and so on, or mps, got {value!r}")
+    if key == "precision" and value not in ("fp32", "bf16", "int8"):
+        raise SettingsError(f"{place} must be fp32, bf16 or int8, got {value!r}")
     if key == "unfamiliar" and value not in ("refuse", "warn"):
         raise SettingsError(f"{place} must be refuse or warn, got {value!r}")
     if key == "audit_url" and "://" not in value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from functools import cache
@@ -24,6 +25,7 @@ from medvqa.imaging import to_uint8
 from medvqa.models.families import FAMILIES, family_of
 from medvqa.models.huggingface import HuggingFaceModel
 from medvqa.models.loading import load_model
+from medvqa.models.precision import round_to_int8
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -243,6 +245,19 @@ def test_tokens_without_a_place_are_refused() -> None:
     fewer = replace(encoded, features=encoded.features[:, 3:])
     with pytest.raises(ModelError, match="no heatmap"):
         model.token_grids(fewer)
+
+
+@every_family
+def test_weights_in_int8_hardly_change_what_is_likely(family: str) -> None:
+    model = tiny(family)
+    rounded = copy.deepcopy(model._model)
+    round_to_int8(rounded)
+    other = HuggingFaceModel(rounded, model._processor, model.identity)
+    image, question = images()[0], QUESTIONS[0]
+    token_ids = model.generate(image, question).token_ids
+    likelihood = model.log_likelihood(image, question, token_ids)
+    assert other.log_likelihood(image, question, token_ids) == pytest.approx(likelihood, rel=0.05)
+    assert other.log_likelihood(image, question, token_ids) != likelihood
 
 
 @every_family

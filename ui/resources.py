@@ -8,6 +8,7 @@ from audit import Log
 from medvqa import Assistant, load_model
 from medvqa.models.checkpoints import DEFAULT_MODEL
 from medvqa.models.huggingface import HuggingFaceModel
+from medvqa.models.precision import Precision
 from medvqa.sessions import Session, begin_configured_session
 from medvqa.settings import load_settings
 
@@ -33,7 +34,9 @@ def open_assistant(session: Session) -> Assistant:
     """
     if "assistant" not in st.session_state:
         settings = load_settings()
-        model = open_model(settings.model or DEFAULT_MODEL, settings.adapter, settings.device)
+        model = open_model(
+            settings.model or DEFAULT_MODEL, settings.adapter, settings.device, settings.precision
+        )
         st.session_state.assistant = Assistant(
             model,
             audit=session.log,
@@ -46,9 +49,11 @@ def open_assistant(session: Session) -> Assistant:
 
 
 @st.cache_resource(show_spinner="Loading the model")
-def open_model(name: str, adapter: str | None, device: str | None) -> HuggingFaceModel:
+def open_model(
+    name: str, adapter: str | None, device: str | None, precision: Precision | None
+) -> HuggingFaceModel:
     """Load a model once."""
-    return load_model(name, adapter=adapter, device=device)
+    return load_model(name, adapter=adapter, device=device, precision=precision)
 
 
 @st.cache_resource(show_spinner=False)

@@ -24,6 +24,7 @@ from medvqa.heatmaps import HEATMAPS
 from medvqa.models.checkpoints import DEFAULT_MODEL, find_checkpoint
 from medvqa.models.huggingface import HuggingFaceModel
 from medvqa.models.loading import load_model
+from medvqa.models.precision import Precision
 from medvqa.simulated_findings import read_findings
 from medvqa.types import NOT_FOR_DIAGNOSIS, HeatmapMethod
 
@@ -41,6 +42,9 @@ def evaluate(
     *,
     model: Annotated[str | None, typer.Option(help="Folder or hub name; else the shipped model.")] = None,
     adapter: Annotated[str | None, typer.Option(help="Folder or hub name of a LoRA adapter.")] = None,
+    precision: Annotated[
+        Precision | None, typer.Option(help="Of the weights; int8 is for large models on a CPU.")
+    ] = None,
     split: Annotated[
         Literal["train", "val", "test"] | None,
         typer.Option(help="Which cases; else test and those without a split, or val where there are none."),
@@ -80,7 +84,7 @@ def evaluate(
     if _holds_findings(dataset, wanted=heatmaps or bool(method) or randomised > 0):
         findings = read_findings(dataset)[:limit]
         evaluate_findings(
-            load_model(model or DEFAULT_MODEL, adapter=adapter),
+            load_model(model or DEFAULT_MODEL, adapter=adapter, precision=precision),
             findings,
             cast("list[HeatmapMethod]", method or [*HEATMAPS]) if heatmaps else [],
             randomised=randomised,
@@ -96,7 +100,7 @@ def evaluate(
         cases = tuple(cases[place] for place in drawn)
     training = [case for case in everything if case.split == "train"] if cases[0].split != "train" else []
     started = time.perf_counter()
-    loaded = load_model(model or DEFAULT_MODEL, adapter=adapter)
+    loaded = load_model(model or DEFAULT_MODEL, adapter=adapter, precision=precision)
     answers, duplicates = _run(loaded, cases, training, seed=seed)
     board = measure(cases, answers, training, seed=seed)
     described = describe_board(board) | {

@@ -17,7 +17,12 @@ def open_assistant(settings: Settings, session: Session) -> Assistant:
     """Load the model that the settings name, for a session that can record what it does."""
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    model = load_model(settings.model or DEFAULT_MODEL, adapter=settings.adapter, device=settings.device)
+    model = load_model(
+        settings.model or DEFAULT_MODEL,
+        adapter=settings.adapter,
+        device=settings.device,
+        precision=settings.precision,
+    )
     return Assistant(
         model,
         audit=session.log,

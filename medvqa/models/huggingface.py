@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicLayer
 
+from medvqa.errors import ModelError
 from medvqa.models.base import Generation
 from medvqa.models.encoding import (
     EncodedImage,
@@ -28,6 +29,7 @@ from medvqa.models.encoding import (
     with_features,
 )
 from medvqa.models.families import family_of
+from medvqa.models.precision import is_rounded
 from medvqa.models.prompting import Prompting
 from medvqa.types import Token
 
@@ -77,6 +79,7 @@ class HuggingFaceModel:
             "suppress_tokens": [self._image_token_id],
             "max_new_tokens": identity.parameters["max_new_tokens"],
         }
+        self._rounded = is_rounded(model)
         self._encoded: OrderedDict[str, EncodedImage] = OrderedDict()
         self.identity = identity
         self.modalities = modalities
@@ -302,7 +305,13 @@ class HuggingFaceModel:
         return self._family.pixel_maps(attribution, self._processor, encoded)
 
     def altered(self, alter: Callable[[Any], None]) -> HuggingFaceModel:
-        """A copy whose weights went through `alter`, which is given the PyTorch module."""
+        """A copy whose weights went through `alter`, which is given the PyTorch module.
+
+        Raises:
+            ModelError: If they are in int8.
+        """
+        if self._rounded:
+            raise ModelError("weights in int8 cannot be altered; load the model in another precision")
         module = copy.deepcopy(self._model)
         alter(module)
         return HuggingFaceModel(
@@ -457,6 +466,11 @@ class HuggingFaceModel:
 
     def _force(self, prompt: Prompt, token_ids: tuple[int, ...], features: Tensor, **options: Any) -> Any:
         """Teacher forcing: the prompt followed by the answer, once for each version of the image's tokens."""
+        if self._rounded and features.requires_grad and torch.is_grad_enabled():
+            raise ModelError(
+                "this heatmap needs gradients, which int8 weights do not have; choose attention, rollout or "
+                "occlusion, or load the model in another precision"
+            )
         versions = len(features)
         answer = torch.tensor([token_ids], device=features.device).expand(versions, -1)
         inputs = {name: _repeated(value, versions) for name, value in prompt.inputs.items()}

@@ -19,6 +19,7 @@ from medvqa.heatmaps import HEATMAPS
 from medvqa.models.checkpoints import adapter_sha256, find_checkpoint, tokenizer_sha256, weights_sha256
 from medvqa.models.huggingface import HuggingFaceModel
 from medvqa.models.loading import load_model
+from medvqa.models.precision import PRECISIONS
 from medvqa.records import Agent, describe_answer, heatmap_sha256
 from medvqa.replay.differences import (
     Difference,
@@ -105,6 +106,7 @@ def _replay(
             sources[0],
             adapter=sources[1],
             device=_available(parameters["device"]),
+            precision=PRECISIONS.get(parameters["dtype"]),
             max_new_tokens=parameters["max_new_tokens"],
         )
         around += compare_circumstances(recorded.model, loaded.identity)

@@ -1,0 +1,55 @@
+"""In which numbers a model computes, where that is chosen and not left to the device."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import nn
+from torch.ao.nn.quantized.dynamic import Linear as Int8Linear
+from torch.ao.quantization import quantize_dynamic  # pyright: ignore[reportDeprecated]
+
+from medvqa.errors import ModelError
+
+Precision: TypeAlias = Literal["fp32", "bf16", "int8"]
+"""`int8`: the decoder's weights, by PyTorch's dynamic quantisation; the image is seen in float32."""
+PRECISIONS: Mapping[str, Precision] = MappingProxyType(
+    {"float32": "fp32", "bfloat16": "bf16", "int8": "int8"}
+)
+"""By the name that stands in a model's identity."""
+
+
+def dtype_of(precision: Precision | None, place: torch.device) -> Any:
+    """What `from_pretrained` is told: by default float32 on a CPU, and elsewhere what the checkpoint has.
+
+    Raises:
+        ModelError: If there is no such precision, or not on that device.
+    """
+    if precision is None:
+        return torch.float32 if place.type == "cpu" else "auto"
+    if precision not in PRECISIONS.values():
+        raise ModelError(f"precision must be one of {', '.join(PRECISIONS.values())}, got {precision!r}")
+    if precision == "int8" and place.type != "cpu":
+        raise ModelError(f"precision int8 is for a CPU, not for {place.type}; choose bf16 there")
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def round_to_int8(model: Any) -> None:
+    """Quantise the decoder's linear layers and its head in place: a quarter of the memory, and no gradients.
+
+    torchao, which succeeds this part of PyTorch, is several times slower on a CPU without compilation
+    (https://github.com/pytorch/ao/issues/4365).
+    """
+    parts = nn.ModuleDict({"decoder": model.get_decoder(), "head": model.get_output_embeddings()})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of that succession
+        quantize_dynamic(parts, {nn.Linear}, dtype=torch.qint8, inplace=True)  # pyright: ignore[reportDeprecated]
+    model.set_output_embeddings(parts["head"])
+
+
+def is_rounded(model: Any) -> bool:
+    """Whether the model went through `round_to_int8`."""
+    return any(isinstance(module, Int8Linear) for module in model.modules())
