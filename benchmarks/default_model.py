@@ -6,8 +6,9 @@ beside transformers called plainly.
 Accuracy first, where --data names real images in the form of datasets/README.md: of those that nothing was
 trained on, by kind of question, with the image, blanked, with another image, in words that training never
 used, and in Chinese. Then seconds: a short answer beside transformers' own `generate`; eight questions as one
-batch beside one by one, with the same answers; weights in bfloat16 and in dynamic int8, and `torch.compile`,
-beside float32. Last the peak memory of a whole `medvqa ask`. The last line is JSON: named ratios and figures.
+batch beside one by one, with the same answers; weights in bf16 and int8, and `torch.compile`, beside fp32,
+the first two also with a decoder of 100 million random weights in place of its own. Last the peak memory of a
+whole `medvqa ask`. The last line is JSON: named ratios and figures.
 """
 
 import argparse
@@ -20,30 +21,46 @@ import sys
 import tempfile
 import time
 import warnings
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from explain import NEXT, QUESTION, Bare, in_turn, simulated
+from transformers import AutoModelForImageTextToText
 
-from medvqa.models.checkpoints import find_checkpoint
+from medvqa.evaluation.held_out import measure_held_out
+from medvqa.evaluation.scoreboard import ROWS
 from medvqa.models.huggingface import HuggingFaceModel
 from medvqa.models.loading import load_model
+from medvqa.models.precision import round_to_int8
 from medvqa.simulated_study import write_simulated_study
-from medvqa.training.scoreboard import score_model
+from medvqa.training.held_out import write_held_out
 
 ASKED = (QUESTION, NEXT, "Which organ is shown?", "Which imaging modality is this?")
 
 
-def measure_accuracy(model: str, data: Path, limit: int | None) -> dict[str, Any]:
-    """Exact match, and how far the picture and the words carry it."""
-    figures = score_model(find_checkpoint(model), data, progress=lambda *_: None, limit=limit)
-    found: dict[str, Any] = {
-        kind: {name: value for name, value in asdict(score).items() if value is not None}
-        for kind, score in {**figures.by_kind, "all": figures.overall}.items()
+def measure_accuracy(model: HuggingFaceModel, data: Path, limit: int | None) -> dict[str, Any]:
+    """Exact match by kind, with the image and without it, in other words and in Chinese."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure_held_out(model, write_held_out(data, Path(folder), limit=limit))
+    rows = {
+        **{name: found["known"]["rows"][name] for name in ROWS},
+        "reworded": found["reworded"],
+        "chinese": found["chinese"],
     }
-    return {"pictures": figures.pictures, "by_kind": found, "chinese": figures.chinese}
+    kinds = sorted(rows["model"]["by_kind"])
+    return {
+        kind: {
+            name: [one["exact_match"], *one["intervals"]["exact_match"]]
+            for name, row in rows.items()
+            if (one := row if kind == "all" else row["by_kind"].get(kind)) is not None
+        }
+        for kind in ("all", *kinds)
+    } | {
+        name: [rows["model"][name], *rows["model"]["intervals"][name]]
+        for name in ("unanswerable_refused", "answerable_refused")
+    }
 
 
 def measure_seconds(model: HuggingFaceModel, rounds: int) -> dict[str, float]:
@@ -76,39 +93,61 @@ def measure_batch(model: HuggingFaceModel, rounds: int) -> dict[str, float]:
     return {"one_by_one_to_batch": round(single / batch, 2), "batch_answers_equal": equal / 8}
 
 
-def measure_precisions(model: HuggingFaceModel, rounds: int) -> dict[str, float | None]:
-    """Seconds of float32 divided by those of each other form: over 1 where it helps."""
+def in_bf16(module: Any) -> Any:
+    return copy.deepcopy(module).to(torch.bfloat16)
+
+
+def in_int8(module: Any) -> Any:
+    rounded = copy.deepcopy(module)
+    round_to_int8(rounded)
+    return rounded
+
+
+def compiled(module: Any) -> Any:
+    other = copy.deepcopy(module)
+    other.forward = torch.compile(other.forward, dynamic=True)
+    return other
+
+
+def with_module(model: HuggingFaceModel, module: Any) -> HuggingFaceModel:
+    return HuggingFaceModel(module, model._processor, model.identity, modalities=model.modalities)
+
+
+def with_large_decoder(model: HuggingFaceModel) -> HuggingFaceModel:
+    """The same tower before a decoder as wide as those of small published models."""
+    config = copy.deepcopy(model._model.config)
+    config.text_config.update(
+        {
+            "hidden_size": 1024,
+            "intermediate_size": 2816,
+            "num_hidden_layers": 8,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 16,
+            "head_dim": 64,
+        }
+    )
+    torch.manual_seed(0)
+    return with_module(model, AutoModelForImageTextToText.from_config(config))
+
+
+def measure_forms(
+    model: HuggingFaceModel, forms: dict[str, Callable[[Any], Any]], rounds: int, prefix: str = ""
+) -> dict[str, float | None]:
+    """Seconds of an answer in fp32 divided by those in each other form: over 1 where it helps."""
     images = [simulated(200 + number) for number in range(rounds + 1)]
-
-    def with_module(module: Any) -> HuggingFaceModel:
-        return HuggingFaceModel(module, model._processor, model.identity, modalities=model.modalities)
-
-    def quantised() -> Any:
-        module = copy.deepcopy(model._model)
-        return torch.ao.quantization.quantize_dynamic(module, {torch.nn.Linear}, dtype=torch.qint8)
-
-    def compiled() -> Any:
-        module = copy.deepcopy(model._model)
-        module.forward = torch.compile(module.forward, dynamic=True)
-        return module
-
     found: dict[str, float | None] = {}
-    for name, make in {
-        "bfloat16": lambda: copy.deepcopy(model._model).to(torch.bfloat16),
-        "int8": quantised,
-        "compiled": compiled,
-    }.items():
+    for name, change in forms.items():
         try:
-            other = with_module(make())
+            other = with_module(model, change(model._model))
             usual, changed = in_turn(
                 lambda number: model.generate(images[number], QUESTION),
                 lambda number, other=other: other.generate(images[number], QUESTION),
                 rounds=rounds,
             )
-            found[f"float32_to_{name}"] = round(usual / changed, 2)
+            found[f"{prefix}fp32_to_{name}"] = round(usual / changed, 2)
         except Exception as error:
             print(f"{name}: {type(error).__name__}: {str(error).splitlines()[0][:200]}")
-            found[f"float32_to_{name}"] = None
+            found[f"{prefix}fp32_to_{name}"] = None
     return found
 
 
@@ -123,7 +162,7 @@ def measure_memory(model: str) -> dict[str, float]:
         }
         command = [sys.executable, "-m", "medvqa", "ask", f"{folder}/study", QUESTION, "--model", model]
         started = time.perf_counter()
-        subprocess.run([*command, "--json"], check=True, capture_output=True, env=environment)
+        subprocess.run([*command, "--json"], check=True, capture_output=True, cwd=folder, env=environment)
         seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return {"ask_peak_memory_mb": round(peak / 1024), "ask_process_seconds": round(seconds, 1)}
@@ -140,10 +179,13 @@ def main() -> None:
     rounds = 3 if given.quick else 15
     figures: dict[str, Any] = {"threads": torch.get_num_threads()}
     if given.data is not None:
-        figures["accuracy"] = measure_accuracy(given.model, given.data, 12 if given.quick else None)
+        figures["accuracy"] = measure_accuracy(model, given.data, 12 if given.quick else None)
     figures |= measure_seconds(model, rounds)
     figures |= measure_batch(model, max(2, rounds // 3))
-    figures |= measure_precisions(model, rounds)
+    figures |= measure_forms(model, {"bf16": in_bf16, "int8": in_int8, "compiled": compiled}, rounds)
+    figures |= measure_forms(
+        with_large_decoder(model), {"bf16": in_bf16, "int8": in_int8}, max(2, rounds // 3), prefix="large_"
+    )
     figures |= measure_memory(given.model)
     print(json.dumps(figures))
 

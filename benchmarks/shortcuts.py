@@ -30,9 +30,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from medvqa.evaluation.intervals import mean_with_interval
 from medvqa.models.huggingface import HuggingFaceModel
 from medvqa.models.loading import load_model
-from medvqa.training.pictures import Picture, load_pictures
+from medvqa.training.held_out import SIDE
+from medvqa.training.pictures import Picture, load_pictures, to_image
 from medvqa.training.questions import ask_everything
-from medvqa.training.scoreboard import SIDE, to_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

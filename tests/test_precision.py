@@ -21,9 +21,8 @@ from medvqa.replay import replay_answer
 from medvqa.settings import load_settings
 from medvqa.simulation import phantom
 from medvqa.study import read_study
-from medvqa.training.pictures import Picture
+from medvqa.training.pictures import Picture, to_image
 from medvqa.training.questions import Content
-from medvqa.training.scoreboard import to_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +44,7 @@ BY_GRADIENT: tuple[HeatmapMethod, ...] = (
 def chest() -> Image:
     pixels = phantom("chest", np.random.default_rng(0), shape=(96, 96))
     content = Content(organ="chest", finding=None, simulated=None, shape=(96, 96))
-    return to_image(Picture(pixels=pixels, content=content, name="chest"))
+    return to_image(Picture(pixels=pixels, content=content, name="chest", group="chest"))
 
 
 @pytest.fixture(scope="module")

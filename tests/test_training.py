@@ -29,9 +29,8 @@ from medvqa.training import schedule
 from medvqa.training.architecture import IMAGE_TOKENS, SIDE, build_model, build_processor
 from medvqa.training.default_model import Plan, train_default_model
 from medvqa.training.language_stage import pack, packed_mask
-from medvqa.training.pictures import Picture, Sampler, load_pictures, make_phantoms, with_finding
+from medvqa.training.pictures import Picture, Sampler, load_pictures, make_phantoms, to_image, with_finding
 from medvqa.training.questions import MODALITY, ask_everything, every_text
-from medvqa.training.scoreboard import to_image
 from medvqa.training.vision_stage import LABELS
 
 ROOT = Path(checkpoints.__file__).parents[2]
@@ -95,11 +94,12 @@ def test_train_makes_a_model_that_loads_and_measures_it(
     assert model.modalities == {"CR", "DX", "MR", "US"}
     assert model.generate(noise(), "Is there a tumor?") == model.generate(noise(), "Is there a tumor?")
     figures = json.loads((run / "model" / "figures.json").read_text())
-    assert figures["pictures"] == 6
-    assert set(figures["overall"]) == {"questions", "image", "blanked", "shuffled", "reworded"}
-    assert 0 <= figures["chinese"] <= 1
-    assert {"modality", "simulated_side", "unanswerable", "brain_finding"} <= set(figures["by_kind"])
-    assert all(0 <= score["image"] <= 1 for score in figures["by_kind"].values())
+    assert set(figures) == {"known", "reworded", "chinese"}
+    rows = [figures["known"]["rows"]["model"], figures["reworded"], figures["chinese"]]
+    assert [row["groups"] for row in rows] == [3, 3, 3]
+    assert all(0 <= row["exact_match"] <= 1 for row in rows)
+    assert {"modality", "simulated_side", "unanswerable", "brain_finding"} <= set(rows[0]["by_kind"])
+    assert set(figures["known"]["rows"]) == {"model", "blank_image", "other_image", "majority"}
 
 
 @pytest.mark.slow

@@ -1,17 +1,19 @@
 """`medvqa train`: the default model from nothing."""
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from accelerate import PartialState
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from medvqa.cli.opening import quieten_libraries
+from medvqa.cli.progress import show_progress
+from medvqa.evaluation.held_out import measure_held_out
+from medvqa.models.loading import load_model
 from medvqa.training.default_model import Plan, train_default_model
-from medvqa.training.scoreboard import score_model, write_figures
+from medvqa.training.held_out import write_held_out
 
 
 def train(
@@ -31,16 +33,19 @@ def train(
     """
     quieten_libraries()
     plan = Plan(see_steps=4, answer_steps=4, tune_steps=2, phantoms=6) if quick else Plan()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        bar = bars.add_task("training")
+    with show_progress() as bars:
+        bar = bars.add_task("training", total=None)
 
-        def tell(name: str, step: int, steps: int, value: float) -> None:
-            bars.update(bar, completed=step, total=steps, description=f"{name} {value:.3f}")
+        def tell(step: int, steps: int, loss: float) -> None:
+            bars.update(bar, completed=step, total=steps, description=f"loss {loss:.3f}")
 
-        model = train_default_model(data, out, plan=plan, progress=partial(tell, "loss"))
+        model = train_default_model(data, out, plan=plan, progress=tell)
         if not PartialState().is_main_process:
             return
-        figures = score_model(model, data, progress=partial(tell, "accuracy"), limit=8 if quick else None)
-    write_figures(model, figures)
+        bars.reset(bar, description="measuring", total=None)
+        files = write_held_out(data, out / "held-out", limit=8 if quick else None)
+        figures = measure_held_out(
+            load_model(model, calibrated=False), files, on_answered=partial(bars.advance, bar)
+        )
+    (model / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     typer.echo(f"{model} is trained and measured; ask it with: medvqa ask STUDY QUESTION --model {model}")

@@ -11,8 +11,8 @@ from sklearn.datasets import load_sample_images
 
 from medvqa.checks.familiarity import image_features, measure_distance
 from medvqa.models.calibration import Familiarity
-from medvqa.training.pictures import make_phantoms
-from medvqa.training.scoreboard import SIDE, to_image
+from medvqa.training.held_out import SIDE
+from medvqa.training.pictures import make_phantoms, to_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

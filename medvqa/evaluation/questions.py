@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,9 +12,9 @@ import numpy as np
 
 from medvqa.cases import read_cases, read_image
 from medvqa.checks.confidence import mean_token_probability
-from medvqa.training.pictures import load_pictures, make_phantoms, with_finding
+from medvqa.training.held_out import SIDE
+from medvqa.training.pictures import load_pictures, make_phantoms, to_image, with_finding
 from medvqa.training.questions import ask_everything
-from medvqa.training.scoreboard import SIDE, to_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +78,7 @@ def held_out_subjects(data: Path, *, seed: int, limit: int | None = None) -> lis
     return [
         Subject(
             read=partial(to_image, picture),
-            group=group,
+            group=picture.group,
             kind=picture.content.organ,
             asked=tuple(
                 Posed(question=one.question, answer=one.answer, kind=one.kind, wording=wording)
@@ -87,7 +86,7 @@ def held_out_subjects(data: Path, *, seed: int, limit: int | None = None) -> lis
                 for one in ask_everything(picture.content, rng, held_out=held_out)
             ),
         )
-        for picture, group in _pictures(data, "val", rng, limit)
+        for picture in _pictures(data, "val", rng, limit)
     ]
 
 
@@ -95,8 +94,8 @@ def familiar_subjects(data: Path, *, seed: int, limit: int) -> list[Subject]:
     """Pictures of `data` whose split is `train`, every second with a simulated nodule, with nothing asked."""
     chosen = _pictures(data, "train", np.random.default_rng(seed), limit)
     return [
-        Subject(read=partial(to_image, picture), group=group, kind=picture.content.organ)
-        for picture, group in chosen
+        Subject(read=partial(to_image, picture), group=picture.group, kind=picture.content.organ)
+        for picture in chosen
     ]
 
 
@@ -155,14 +154,7 @@ def ask_all(model: HuggingFaceModel, subjects: Sequence[Subject], progress: Prog
     return outcomes
 
 
-def _pictures(
-    data: Path, split: Split, rng: np.random.Generator, limit: int | None
-) -> list[tuple[Picture, str]]:
+def _pictures(data: Path, split: Split, rng: np.random.Generator, limit: int | None) -> list[Picture]:
     pictures = load_pictures(data, split=split, side=SIDE)
-    with (data / "images.csv").open(newline="", encoding="utf-8") as lines:
-        groups = {row["path"]: row.get("group") or row["path"] for row in csv.DictReader(lines)}
     chosen = [pictures[index] for index in rng.permutation(len(pictures))[:limit]]
-    return [
-        (with_finding(picture, rng) if place % 2 else picture, groups[picture.name])
-        for place, picture in enumerate(chosen)
-    ]
+    return [with_finding(picture, rng) if place % 2 else picture for place, picture in enumerate(chosen)]

@@ -22,6 +22,7 @@ from PIL import Image as PillowImage
 from medvqa.errors import TrainingError
 from medvqa.simulation import insert_finding, phantom, place_finding
 from medvqa.training.questions import SIMULATED, Content, could_hide
+from medvqa.types import Image, ImageRef
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 Split = Literal["train", "val"]
 
 _ORGANS: dict[str, Organ] = {"brain_mri": "brain", "chest_xray": "chest", "breast_us": "breast"}
+_MODALITY: dict[Organ, str] = {"brain": "MR", "chest": "DX", "breast": "US"}
 # MONAI's transforms cost about 8 ms a call whatever the number of channels (measured on one core): pictures
 # that travel as the channels of one array share one random variation.
 _TOGETHER = 8
@@ -57,12 +59,14 @@ class Picture:
     """Display intensity in [0, 1], float32, shape (side, side)."""
     content: Content
     name: str
+    group: str
+    """Of the same patient, as far as that is known."""
 
 
 def load_pictures(data: Path, *, split: Split, side: int) -> list[Picture]:
     """Read the real pictures of `split` listed in `data/images.csv`, each resized to (side, side).
 
-    The columns used are `path`, `set`, `label` and `split`; see `datasets/README.md`.
+    The columns used are `path`, `set`, `label`, `split`, and `group` if there is one: `datasets/README.md`.
 
     Raises:
         TrainingError: If the list is missing or malformed, has nothing of that split, or names a set, label
@@ -92,6 +96,7 @@ def make_phantoms(count: int, rng: np.random.Generator, *, side: int) -> list[Pi
             pixels=phantom(organ := organs[index % 3], rng, shape=(side, side)),
             content=Content(organ=organ, finding=None, simulated=None, shape=(side, side)),
             name=f"phantom-{organ}-{index}",
+            group=f"phantom-{organ}-{index}",
         )
         for index in range(count)
     ]
@@ -108,6 +113,15 @@ def with_finding(picture: Picture, rng: np.random.Generator) -> Picture:
     finding = place_finding(kind, picture.pixels, rng)
     content = replace(picture.content, simulated=finding)
     return replace(picture, pixels=insert_finding(picture.pixels, finding), content=content)
+
+
+def to_image(picture: Picture) -> Image:
+    """A picture as the noun that models are asked about; it has no UIDs and no digests."""
+    nothing = dict.fromkeys(
+        ("study_instance_uid", "series_instance_uid", "sop_instance_uid", "pixel_sha256", "file_sha256"), ""
+    )
+    ref = ImageRef(**nothing, frame_number=1)
+    return Image(ref=ref, pixels=picture.pixels, modality=_MODALITY[picture.content.organ])
 
 
 def augmentation(side: int, seed: int) -> Compose:
@@ -195,4 +209,5 @@ def _load(data: Path, row: dict[str, str], side: int) -> Picture:
         pixels=np.asarray(resized, dtype=np.float32) / np.float32(255),
         content=Content(organ=organ, finding=finding, simulated=None, shape=(side, side)),
         name=row["path"],
+        group=row.get("group") or row["path"],
     )
