@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from medvqa.cli.opening import quieten_libraries
+from medvqa.cli.progress import show_progress
 from medvqa.errors import ModelError
 from medvqa.evaluation.diagram import draw_calibration
 from medvqa.evaluation.familiarity import first_half, fit_familiarity
@@ -61,8 +61,7 @@ def calibrate(
     # Without what is there: it may belong to other weights, and is about to be replaced.
     loaded = load_model(model, adapter=adapter, calibrated=False)
     asked, familiar, others = _read(data, seed=seed, limit=limit)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with show_progress() as bars:
         bar = bars.add_task("asking")
 
         def tell(name: str, done: int, count: int) -> None:

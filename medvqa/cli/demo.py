@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from audit import Log
 from medvqa.cli.opening import open_assistant, quieten_libraries
+from medvqa.cli.progress import show_progress
 from medvqa.demo import Shown, run_demo
 from medvqa.sessions import begin_configured_session
 from medvqa.settings import load_settings
@@ -31,8 +31,7 @@ def demo(
     console = Console()
     trail = out / "audit.sqlite"
     settings = replace(load_settings(audit_url=str(trail)), model=None, adapter=None, unfamiliar="warn")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    with show_progress() as bars:
         bar = bars.add_task("Loading the model", total=None)
         quieten_libraries()
         session = begin_configured_session(Log(settings.audit_url), settings)

@@ -8,10 +8,10 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from medvqa.checks.randomisation import Randomisation, randomise
+from medvqa.cli.progress import show_progress
 from medvqa.evaluation.intervals import Interval
 from medvqa.evaluation.scores import Scores, score
 from medvqa.models.calibration import Calibration, write_calibration
@@ -57,8 +57,7 @@ def evaluate_findings(
         seed: Of random maps, weights and intervals.
         as_json: Print JSON in place of tables.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with show_progress() as progress:
         bar = progress.add_task("findings", total=len(findings))
         scores = score(model, findings, methods, seed=seed, on_scored=lambda: progress.advance(bar))
     alike = _randomise(model, findings[:randomised], methods, seed=seed)

@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from medvqa.cli.opening import quieten_libraries
+from medvqa.cli.progress import show_progress
 from medvqa.models.checkpoints import DEFAULT_MODEL
 from medvqa.tuning.adaptation import Tuned, tune_adapter
 from medvqa.tuning.plan import Plan, Precision, Quantisation
@@ -78,8 +77,7 @@ def tune(
         licence=licence,
         seed=seed,
     )
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    with show_progress() as bars:
         bar = bars.add_task("loading", total=None)
 
         def tell(text: str, step: int, steps: int) -> None:
