@@ -43,6 +43,8 @@ class Record:
     """Left, top, right, bottom in pixels."""
     mask: Path | None = None
     """In the folder of `Options.masks`."""
+    also: tuple[str, ...] = ()
+    """Other answers that are as right."""
     language: str = "en"
     extra: dict[str, Any] = field(default_factory=dict)
     """Further fields of the line, which medvqa does not read."""
@@ -158,6 +160,7 @@ def _describe(record: Record, links: _Links, options: Options) -> dict[str, Any]
         "split": record.split,
         "box": record.box,
         "mask": None if record.mask is None else record.mask.relative_to(options.out).as_posix(),
+        "also": record.also or None,
         "language": None if record.language == "en" else record.language,
         **record.extra,
     }

@@ -9,12 +9,12 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from downloads import Options, find_split, inside, is_closed, locate, read_lines
+from downloads import Options, find_split, locate, read_lines
 from preparing import Record, run
+from vqa_med import record_of
 
 TEST = "VQAMed2019_Test_Questions_w_Ref_Answers.txt"
 
@@ -27,12 +27,12 @@ def read(options: Options) -> Iterator[Record]:
             kinds = dict(_categories(path.parent / "QAPairsByCategory", split))
             for name, question, answer in read_lines(path, parts=3):
                 kind = kinds.get((name, question), "other")
-                yield _record(path.parent / folder, name, question, [answer], kind=kind, split=split)
+                yield record_of(path.parent / folder, name, question, [answer], kind=kind, split=split)
     test = find_split(options, TEST)
     if test:
         images = locate(options, "VQAMed2019_Test_Images")
         for name, kind, question, answer in read_lines(test, parts=4):
-            yield _record(images, name, question, _accepted(answer), kind=kind, split="test")
+            yield record_of(images, name, question, _accepted(answer), kind=kind, split="test")
 
 
 def _categories(folder: Path, split: str) -> Iterator[tuple[tuple[str, str], str]]:
@@ -48,20 +48,6 @@ def _accepted(answer: str) -> list[str]:
     listed = [one.strip() for one in answer.split("#") if one.strip()]
     shorter = [" ".join(re.sub(r"\([^)]*\)", " ", one).split()) for one in listed]
     return [one for one in dict.fromkeys([*listed, *shorter]) if one] or [""]
-
-
-def _record(images: Path, name: str, question: str, answers: list[str], *, kind: str, split: str) -> Record:
-    extra: dict[str, Any] = {"also": answers[1:]} if answers[1:] else {}
-    return Record(
-        image=inside(images, f"{name}.jpg"),
-        question=" ".join(question.split()),
-        answer=answers[0],
-        closed=is_closed(answers[0]),
-        kind=kind,
-        group=name,
-        split=split,
-        extra=extra,
-    )
 
 
 if __name__ == "__main__":

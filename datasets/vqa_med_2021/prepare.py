@@ -8,12 +8,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from downloads import Options, PreparationError, find_split, inside, is_closed, locate, read_lines
+from downloads import Options, PreparationError, find_split, locate, read_lines
 from preparing import Record, run
+from vqa_med import record_of
 
 PAIRS = (
     ("train", "VQAnswering_2020_Train_QA_pairs.txt", "VQAnswering_2020_Train_images"),
@@ -36,7 +36,7 @@ def read(options: Options) -> Iterator[Record]:
         if path:
             images = locate(options, folder)
             for name, question, answer in read_lines(path, parts=3):
-                yield _record(images, name, question, [answer], split=split)
+                yield record_of(images, name, question, [answer], kind="abnormality", split=split)
     questions = find_split(options, QUESTIONS)
     if questions:
         yield from _read_test(questions, locate(options, ANSWERS), locate(options, TEST_IMAGES))
@@ -48,21 +48,7 @@ def _read_test(questions: Path, answers: Path, images: Path) -> Iterator[Record]
         if name not in accepted:
             raise PreparationError(f"{answers} has no answer about {name}; download it again")
         listed = [one.strip() for one in accepted[name] if one.strip()] or [""]
-        yield _record(images, name, question, listed, split="test")
-
-
-def _record(images: Path, name: str, question: str, answers: list[str], *, split: str) -> Record:
-    extra: dict[str, Any] = {"also": answers[1:]} if answers[1:] else {}
-    return Record(
-        image=inside(images, f"{name}.jpg"),
-        question=" ".join(question.split()),
-        answer=answers[0],
-        closed=is_closed(answers[0]),
-        kind="abnormality",
-        group=name,
-        split=split,
-        extra=extra,
-    )
+        yield record_of(images, name, question, listed, kind="abnormality", split="test")
 
 
 if __name__ == "__main__":
