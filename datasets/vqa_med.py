@@ -1,4 +1,4 @@
-"""What the sets of VQA-Med share, whatever the year: a JPEG by its name, and answers of which several are right."""
+"""What the sets of VQA-Med share, whatever the year: a JPEG by its name, and one or several right answers."""
 
 from __future__ import annotations
 
