@@ -40,7 +40,7 @@ _CHAT_TEMPLATE = (
 )
 
 
-def build_processor(texts: Iterable[str], *, vocabulary: int = 2048) -> LlavaProcessor:
+def build_processor(texts: Iterable[str], *, vocabulary: int = 3072) -> LlavaProcessor:
     """Make the processor: a byte-level BPE tokenizer learned from `texts`, and a square resize to `SIDE`."""
     bpe = Tokenizer(models.BPE(unk_token=None))
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from medvqa.training.wordings import chinese, english, unanswerable
 from medvqa.training.wordings.held_out import HELD_OUT
+from medvqa.training.wordings.written import read_wordings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 Language: TypeAlias = Literal["en", "zh"]
 
 _SLOT = re.compile(r"\{(\w+)\}")
+WRITTEN = 0.7
+"""Share of questions in whole wordings of `written`, where there are some."""
+_SHORTENED = 0.08
+"""Share of questions that lack one small word, as people leave them out."""
+_SMALL = re.compile(r"\b(?:a|an|the|this|is|in|of|on|to|me|you|can|please|that)\s")
 _MISSPELT = 0.06
 """Share of questions with one letter too many, too few, or out of place."""
 
@@ -39,6 +45,8 @@ def word(
         language: Of the question.
     """
     wordings = chinese.WORDINGS.get(source) if language == "zh" else english.WORDINGS.get(source)
+    if (written := read_wordings(source, language)) and rng.random() < WRITTEN:
+        wordings = written
     if wordings is None:
         return None
     return phrase(_pick(wordings, rng), rng, organ=organ, kind=kind, language=language)
@@ -97,6 +105,9 @@ def _fill(wording: str, rng: np.random.Generator, slots: Mapping[str, Sequence[s
 def _vary(text: str, rng: np.random.Generator) -> str:
     if rng.random() < 0.25:
         text = _pick(english.BEFORE, rng) + text
+    if rng.random() < _SHORTENED and (small := [*_SMALL.finditer(text)]):
+        left_out = small[int(rng.integers(len(small)))]
+        text = text[: left_out.start()] + text[left_out.end() :]
     if rng.random() < _MISSPELT:
         text = _misspell(text, rng)
     case = rng.random()
@@ -105,7 +116,7 @@ def _vary(text: str, rng: np.random.Generator) -> str:
     elif case > 0.98:
         text = text.upper()
     if rng.random() < 0.1:
-        text = text.rstrip("?.")
+        text = text.rstrip("?. ")
     return text + _pick(english.AFTER, rng) if rng.random() < 0.1 else text
 
 

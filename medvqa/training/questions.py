@@ -11,6 +11,7 @@ from medvqa.simulation import Kind as Simulated
 from medvqa.training import phrasing
 from medvqa.training.phrasing import Language, phrase, say, word
 from medvqa.training.wordings import chinese, unanswerable
+from medvqa.training.wordings.written import read_wordings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -211,8 +212,9 @@ def _yes_or_no(
 
 
 def _unanswerable(organ: Organ, rng: np.random.Generator) -> str:
-    others = unanswerable.OF_ANOTHER_ORGAN[organ]
-    wordings = others if rng.random() < 0.12 else unanswerable.WORDINGS
+    others, written = unanswerable.OF_ANOTHER_ORGAN[organ], read_wordings("unanswerable")
+    draw = rng.random()
+    wordings = others if draw < 0.1 else unanswerable.WORDINGS if draw < 0.4 else written
     return phrase(wordings[int(rng.integers(len(wordings)))], rng, organ=organ)
 
 
