@@ -41,7 +41,7 @@ class Plan:
     """How many batches each process takes in each stage, and how many pictures a batch holds."""
 
     see_steps: int = 5000
-    answer_steps: int = 1500
+    answer_steps: int = 2000
     tune_steps: int = 200
     see_batch: int = 32
     answer_batch: int = 16
