@@ -29,14 +29,13 @@ LABELS = (
     *("pneumonia", "no finding"),
     *("benign", "malignant", "normal"),
 )
-_QUADRANTS = 4
+_CELLS = SIDE // STRIDE
 _IGNORED = -100
 
 
 class Seeing(nn.Module):
     """The tower with its heads: the label from the global token, and for every kind of simulated finding its
-    cell from the grid, or "none" from the global token; and its quadrant from the global token, so that the
-    tower itself says where, which the decoder would take long to read off the order of the tokens."""
+    cell from the grid, or "none" from the global token."""
 
     def __init__(self, vision: DINOv3ConvNextModel) -> None:
         super().__init__()
@@ -45,23 +44,18 @@ class Seeing(nn.Module):
         self.label = nn.Linear(hidden_size, len(LABELS))
         self.cell = nn.Linear(hidden_size, len(SIMULATED))
         self.none = nn.Linear(hidden_size, len(SIMULATED))
-        self.quadrant = nn.Linear(hidden_size, len(SIMULATED) * (_QUADRANTS + 1))
 
-    def forward(self, pixel_values: Tensor, label: Tensor, cell: Tensor, quadrant: Tensor) -> Tensor:
-        """The loss: label (n,), cell and quadrant (n, kinds) as numbers of classes, -100 for none."""
-        labels, cells, quadrants = self.heads(pixel_values)
+    def forward(self, pixel_values: Tensor, label: Tensor, cell: Tensor) -> Tensor:
+        """The loss: label (n,) and cell (n, kinds) as numbers of classes, -100 where there is none."""
+        labels, cells = self.heads(pixel_values)
         labelled = functional.cross_entropy(labels, label, ignore_index=_IGNORED, label_smoothing=0.1)
-        placed = functional.cross_entropy(cells, cell, ignore_index=_IGNORED)
-        placed = placed + functional.cross_entropy(quadrants, quadrant, ignore_index=_IGNORED)
-        return labelled + 0.5 * placed
+        return labelled + 0.5 * functional.cross_entropy(cells, cell, ignore_index=_IGNORED)
 
-    def heads(self, pixel_values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of labels (n, labels); for every kind of cells and then "none" (n, cells + 1, kinds), and
-        of quadrants and then "none" (n, quadrants + 1, kinds)."""
+    def heads(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of labels (n, labels), and of cells and then "none" for every kind (n, cells + 1, kinds)."""
         features = self.vision(pixel_values).last_hidden_state
         whole, grid = features[:, 0], features[:, 1:]
-        cells = torch.cat([self.cell(grid), self.none(whole)[:, None]], 1)
-        return self.label(whole), cells, self.quadrant(whole).unflatten(1, (-1, len(SIMULATED)))
+        return self.label(whole), torch.cat([self.cell(grid), self.none(whole)[:, None]], 1)
 
 
 def learn_to_see(
@@ -79,8 +73,7 @@ def learn_to_see(
         return {
             "pixel_values": pixel_values(pictures),
             "label": torch.tensor([_label(picture) for picture in pictures]),
-            "cell": torch.tensor([_places(picture, STRIDE) for picture in pictures]),
-            "quadrant": torch.tensor([_places(picture, SIDE // 2) for picture in pictures]),
+            "cell": torch.tensor([_cells(picture) for picture in pictures]),
         }
 
     train_steps(Seeing(vision), draw, accelerator, course=course, progress=progress)
@@ -97,12 +90,11 @@ def _label(picture: Picture) -> int:
     return _IGNORED if finding is None else LABELS.index(finding)
 
 
-def _places(picture: Picture, size: int) -> list[int]:
-    """Of every kind of simulated finding: its cell of `size` pixels, or "none"; ignored where the disease may
-    look like it."""
-    content, cells = picture.content, SIDE // size
-    places = [_IGNORED if could_hide(content, kind) else cells * cells for kind in SIMULATED]
+def _cells(picture: Picture) -> list[int]:
+    """Of every kind of simulated finding: its cell, or "none"; ignored where the disease may look like it."""
+    content = picture.content
+    cells = [_IGNORED if could_hide(content, kind) else _CELLS * _CELLS for kind in SIMULATED]
     if content.simulated is not None:
-        row, column = int(content.simulated.row // size), int(content.simulated.column // size)
-        places[SIMULATED.index(content.simulated.kind)] = row * cells + column
-    return places
+        row, column = int(content.simulated.row // STRIDE), int(content.simulated.column // STRIDE)
+        cells[SIMULATED.index(content.simulated.kind)] = row * _CELLS + column
+    return cells
