@@ -6,12 +6,13 @@ image and itself, never another question, so the model learns just what it would
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
+from torch.nn import functional
 
 from medvqa.training.architecture import IMAGE_TOKENS
 from medvqa.training.questions import CHINESE_SHARE, ask_everything
@@ -49,15 +50,18 @@ class _Answering(nn.Module):
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, position_ids: Tensor, segment: Tensor, labels: Tensor
     ) -> Tensor:
-        output = self.model(
+        whole: Any = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        output = whole.model(
             pixel_values=pixel_values,
             input_ids=input_ids,
             position_ids=position_ids,
             attention_mask=packed_mask(segment),
-            labels=labels,
             use_cache=False,
         )
-        return output.loss
+        # Most tokens are not to be predicted, and logits of a whole vocabulary cost as much as a layer.
+        wanted = labels[:, 1:] != _IGNORED
+        logits = whole.lm_head(output.last_hidden_state[:, :-1][wanted])
+        return functional.cross_entropy(logits, labels[:, 1:][wanted])
 
 
 def learn_to_answer(
