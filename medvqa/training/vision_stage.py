@@ -34,8 +34,9 @@ _IGNORED = -100
 
 
 class Seeing(nn.Module):
-    """The tower with its heads: the label from the global token, and for every kind of simulated finding its
-    cell from the grid, or "none" from the global token."""
+    """The tower with its heads: the label from the global token; for every kind of simulated finding its cell
+    from the grid, or "none" from the global token; and from every cell its own place, so that a decoder that
+    finds something in a cell need not count tokens to say where."""
 
     def __init__(self, vision: DINOv3ConvNextModel) -> None:
         super().__init__()
@@ -44,18 +45,24 @@ class Seeing(nn.Module):
         self.label = nn.Linear(hidden_size, len(LABELS))
         self.cell = nn.Linear(hidden_size, len(SIMULATED))
         self.none = nn.Linear(hidden_size, len(SIMULATED))
+        self.place = nn.Linear(hidden_size, 2 * _CELLS)
 
     def forward(self, pixel_values: Tensor, label: Tensor, cell: Tensor) -> Tensor:
         """The loss: label (n,) and cell (n, kinds) as numbers of classes, -100 where there is none."""
-        labels, cells = self.heads(pixel_values)
+        labels, cells, places = self.heads(pixel_values)
         labelled = functional.cross_entropy(labels, label, ignore_index=_IGNORED, label_smoothing=0.1)
-        return labelled + 0.5 * functional.cross_entropy(cells, cell, ignore_index=_IGNORED)
+        found = functional.cross_entropy(cells, cell, ignore_index=_IGNORED)
+        own = torch.cartesian_prod(*2 * (torch.arange(_CELLS, device=cell.device),))
+        placed = functional.cross_entropy(places, own.expand(len(places), -1, -1).flatten(1))
+        return labelled + 0.5 * found + 0.2 * placed
 
-    def heads(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of labels (n, labels), and of cells and then "none" for every kind (n, cells + 1, kinds)."""
+    def heads(self, pixel_values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits of labels (n, labels); of cells and then "none" for every kind (n, cells + 1, kinds); and of
+        the row and the column of every cell (n, rows or columns, 2 * cells)."""
         features = self.vision(pixel_values).last_hidden_state
         whole, grid = features[:, 0], features[:, 1:]
-        return self.label(whole), torch.cat([self.cell(grid), self.none(whole)[:, None]], 1)
+        cells = torch.cat([self.cell(grid), self.none(whole)[:, None]], 1)
+        return self.label(whole), cells, self.place(grid).unflatten(2, (2, _CELLS)).flatten(1, 2).mT
 
 
 def learn_to_see(
