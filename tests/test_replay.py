@@ -309,7 +309,7 @@ def test_a_picture_and_a_frame_of_several_replay(log: Log, base: Path, tmp_path:
     [
         (lambda model: model["parameters"].update(threads=3), None),
         (lambda model: model["parameters"].update(decoding="beams"), "decoding"),
-        (lambda model: model["parameters"].update(dtype="bfloat16"), "dtype"),
+        (lambda model: model["parameters"].update(dtype="float16"), "dtype"),
         (lambda model: model["parameters"].update(device="mps"), "device"),
         (lambda model: model["parameters"].update(attention="eager"), "attention"),
         (lambda model: model["parameters"].update(hardware="abacus"), "hardware"),
