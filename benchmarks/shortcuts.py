@@ -86,11 +86,9 @@ def matching(reference: list[Picture]) -> Callable[[Pixels], Pixels]:
 
 
 def shortcut_features(pixels: Pixels) -> NDArray[np.float64]:
-    frame = np.concatenate(
-        [part.reshape(4, -1).mean(1) for part in (pixels[:EDGE].T, pixels[-EDGE:].T, pixels[:, :EDGE])]
-        + [pixels[:, -EDGE:].reshape(4, -1).mean(1)]
-    )
-    return np.concatenate([np.quantile(pixels, LEVELS), frame])
+    edges = (pixels[:EDGE].T, pixels[-EDGE:].T, pixels[:, :EDGE], pixels[:, -EDGE:])
+    means = [edge.reshape(4, -1).mean(1) for edge in edges]
+    return np.concatenate([np.quantile(pixels, LEVELS), *means])
 
 
 def find_shortcuts(trained: list[Picture], held_out: list[Picture]) -> list[bool]:

@@ -156,8 +156,10 @@ def _text(row: Mapping[str, Any], name: str, place: str, *, default: str | None 
 
 
 def _texts(value: Any, place: str) -> tuple[str, ...]:
-    texts: list[Any] = cast("list[Any]", value) if isinstance(value, list) else [value] * (value is not None)
-    if not all(isinstance(text, str) for text in texts) or isinstance(value, str):
+    if value is None:
+        return ()
+    texts: list[Any] = cast("list[Any]", value) if isinstance(value, list) else [None]
+    if not all(isinstance(text, str) for text in texts):
         raise TrainingError(f"{place} needs 'also' as a list of texts; correct it")
     return tuple(texts)
 

@@ -7,11 +7,12 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import platformdirs
 
 from medvqa.errors import SettingsError
+from medvqa.types import Precision
 
 DEFAULT_FILE = "medvqa.toml"
 
@@ -39,7 +40,7 @@ class Settings:
     """Folder of a LoRA adapter."""
     device: str | None = None
     """`cpu`, `cuda`, `cuda:0` and so on, or `mps`; None for the GPU where there is one."""
-    precision: Literal["fp32", "bf16", "int8"] | None = None
+    precision: Precision | None = None
     """Of the weights; None for float32 on a CPU, and for what the checkpoint has elsewhere."""
     threads: int | None = None
     """Processor threads of the model, from 1; None leaves it to the library."""
@@ -118,7 +119,7 @@ def _check(key: str, value: Any, place: str) -> str | int | Path:
         raise SettingsError(f"{place} must be text and not empty, got {value!r}")
     if key == "device" and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", value):
         raise SettingsError(f"{place} must be cpu, cuda, cuda:0 and so on, or mps, got {value!r}")
-    if key == "precision" and value not in ("fp32", "bf16", "int8"):
+    if key == "precision" and value not in get_args(Precision):
         raise SettingsError(f"{place} must be fp32, bf16 or int8, got {value!r}")
     if key == "unfamiliar" and value not in ("refuse", "warn"):
         raise SettingsError(f"{place} must be refuse or warn, got {value!r}")

@@ -27,6 +27,8 @@ HeatmapMethod: TypeAlias = Literal[
     "occlusion",
     "grad_cam",
 ]
+Precision: TypeAlias = Literal["fp32", "bf16", "int8"]
+"""Of weights. `int8`: the decoder's, by PyTorch's dynamic quantisation; the image is seen in float32."""
 HeatmapLevel: TypeAlias = Literal["good", "weak", "chance"]
 """Of a heatmap: better than random maps and edges; than random maps alone; no better than random maps."""
 Verdict: TypeAlias = Literal["grounded", "fragile", "image_blind", "unsure"]

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from medvqa.models.huggingface import HuggingFaceModel
-    from medvqa.models.precision import Precision
-    from medvqa.types import HeatmapMethod, Image
+    from medvqa.types import HeatmapMethod, Image, Precision
 
 QUESTION = "Which organ is shown?"
 BY_GRADIENT: tuple[HeatmapMethod, ...] = (

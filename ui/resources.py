@@ -8,9 +8,9 @@ from audit import Log
 from medvqa import Assistant, load_model
 from medvqa.models.checkpoints import DEFAULT_MODEL
 from medvqa.models.huggingface import HuggingFaceModel
-from medvqa.models.precision import Precision
 from medvqa.sessions import Session, begin_configured_session
 from medvqa.settings import load_settings
+from medvqa.types import Precision
 
 
 def open_session() -> Session:

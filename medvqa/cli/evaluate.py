@@ -24,9 +24,8 @@ from medvqa.heatmaps import HEATMAPS
 from medvqa.models.checkpoints import DEFAULT_MODEL, find_checkpoint
 from medvqa.models.huggingface import HuggingFaceModel
 from medvqa.models.loading import load_model
-from medvqa.models.precision import Precision
 from medvqa.simulated_findings import read_findings
-from medvqa.types import NOT_FOR_DIAGNOSIS, HeatmapMethod
+from medvqa.types import NOT_FOR_DIAGNOSIS, HeatmapMethod, Precision
 
 CASES = "cases.jsonl"
 FINDINGS = "findings.jsonl"

@@ -25,10 +25,10 @@ from medvqa.models.checkpoints import (
 )
 from medvqa.models.families import family_of
 from medvqa.models.huggingface import HuggingFaceModel
-from medvqa.models.precision import Precision, dtype_of, round_to_int8
+from medvqa.models.precision import dtype_of, round_to_int8
 from medvqa.models.processors import read_processor
 from medvqa.prompts import PROMPT_VERSION
-from medvqa.types import ModelIdentity
+from medvqa.types import ModelIdentity, Precision
 
 _LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "numpy", "pillow", "monai", "pydicom", "captum")
 _UNLOADABLE = (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, SafetensorError)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -14,8 +14,9 @@ from torch.ao.quantization import quantize_dynamic  # pyright: ignore[reportDepr
 
 from medvqa.errors import ModelError
 
-Precision: TypeAlias = Literal["fp32", "bf16", "int8"]
-"""`int8`: the decoder's weights, by PyTorch's dynamic quantisation; the image is seen in float32."""
+if TYPE_CHECKING:
+    from medvqa.types import Precision
+
 PRECISIONS: Mapping[str, Precision] = MappingProxyType(
     {"float32": "fp32", "bfloat16": "bf16", "int8": "int8"}
 )

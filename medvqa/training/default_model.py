@@ -16,6 +16,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from safetensors.torch import load_file, save_file
+from transformers import LlavaProcessor
 
 from medvqa.training.architecture import SIDE, build_model, build_processor
 from medvqa.training.language_stage import learn_to_answer, with_lora
@@ -41,7 +42,7 @@ class Plan:
     """How many batches each process takes in each stage, and how many pictures a batch holds."""
 
     see_steps: int = 5000
-    answer_steps: int = 2000
+    answer_steps: int = 3000
     tune_steps: int = 200
     see_batch: int = 32
     answer_batch: int = 16
@@ -68,7 +69,7 @@ def train_default_model(data: Path, run: Path, *, plan: Plan, progress: Progress
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     run.mkdir(parents=True, exist_ok=True)
     share = plan.seed + accelerator.process_index
-    processor = build_processor(every_text(np.random.default_rng(plan.seed), count=6000))
+    processor = _processor(run / "processor", accelerator, seed=plan.seed)
     model = build_model(processor, seed=plan.seed)
     phantoms = make_phantoms(plan.phantoms, np.random.default_rng(plan.seed + 1), side=SIDE)
     everything = [*load_pictures(data, split="train", side=SIDE), *phantoms]
@@ -112,6 +113,16 @@ def train_default_model(data: Path, run: Path, *, plan: Plan, progress: Progress
         (run / "model" / "medvqa.json").write_text(json.dumps({"modalities": MODALITIES}, indent=2) + "\n")
     accelerator.wait_for_everyone()
     return run / "model"
+
+
+def _processor(folder: Path, accelerator: Accelerator, *, seed: int) -> LlavaProcessor:
+    """The tokens of a run stay what they were at its start, even where the wordings have changed since."""
+    with accelerator.main_process_first():
+        if not folder.is_dir():
+            unfinished = folder.with_suffix(".part")
+            build_processor(every_text(np.random.default_rng(seed), count=6000)).save_pretrained(unfinished)
+            unfinished.rename(folder)
+    return LlavaProcessor.from_pretrained(folder, backend="pil")
 
 
 def _stage(path: Path, module: nn.Module, accelerator: Accelerator, train: Callable[..., None]) -> None:
