@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -22,7 +23,6 @@ from medvqa.training.questions import (
     every_text,
 )
 from medvqa.training.wordings import chinese, english, unanswerable
-from medvqa.training.wordings.held_out import HELD_OUT
 from medvqa.training.wordings.written import read_wordings
 
 FINDINGS: dict[Organ, tuple[str, ...]] = {
@@ -30,6 +30,7 @@ FINDINGS: dict[Organ, tuple[str, ...]] = {
     "chest": ("pneumonia", "no finding"),
     "breast": ("benign", "malignant", "normal"),
 }
+SOURCES = [*english.WORDINGS, "unanswerable"]
 LABELLED = [(organ, finding) for organ, findings in FINDINGS.items() for finding in (*findings, None)]
 
 
@@ -55,9 +56,9 @@ def filled(wording: str) -> re.Pattern[str]:
     return re.compile(r"[\w' -]+?".join(re.escape(part) for part in parts))
 
 
-@pytest.mark.parametrize("source", HELD_OUT)
+@pytest.mark.parametrize("source", SOURCES)
 def test_no_wording_kept_for_measuring_is_trained_on(source: str) -> None:
-    for wording in HELD_OUT[source]:
+    for wording in read_wordings(source, "held_out"):
         assert wording.casefold() not in {one.casefold() for one in english.WORDINGS.get(source, ())}
         assert plain(wording) not in {plain(one) for one in read_wordings(source)}
     rng = np.random.default_rng(1)
@@ -137,10 +138,13 @@ def test_every_chinese_answer_and_wording_has_an_english_one() -> None:
     assert chinese.FINDINGS.keys() == english.FINDINGS.keys() == set(SIMULATED)
 
 
-@pytest.mark.parametrize("source", [*english.WORDINGS, "unanswerable"])
-def test_written_wordings_are_whole_and_none_stands_twice(source: str) -> None:
-    lines = read_wordings(source)
-    assert len(lines) >= 35
+@pytest.mark.parametrize(("folder", "fewest"), [("en", 35), ("held_out", 7)])
+@pytest.mark.parametrize("source", SOURCES)
+def test_written_wordings_are_whole_and_none_stands_twice(
+    source: str, folder: Literal["en", "held_out"], fewest: int
+) -> None:
+    lines = read_wordings(source, folder)
+    assert len(lines) >= fewest
     assert len({plain(line) for line in lines}) == len(lines)
     for line in lines:
         assert line == line.strip()

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from medvqa.training.wordings import chinese, english, unanswerable
-from medvqa.training.wordings.held_out import HELD_OUT
 from medvqa.training.wordings.written import read_wordings
 
 if TYPE_CHECKING:
@@ -67,8 +66,8 @@ def phrase(
 
 def held_out(source: str, rng: np.random.Generator, *, organ: Organ, kind: Kind = "nodule") -> str | None:
     """A question in words that training never uses; None where there is none of this name."""
-    wordings = HELD_OUT.get(source)
-    return None if wordings is None else _fill(_pick(wordings, rng), rng, _slots(organ, kind, "en"))
+    wordings = read_wordings(source, "held_out")
+    return _fill(_pick(wordings, rng), rng, _slots(organ, kind, "en")) if wordings else None
 
 
 def say(answer: str, language: Language) -> str:
