@@ -115,7 +115,7 @@ def with_module(model: HuggingFaceModel, module: Any) -> HuggingFaceModel:
 
 def with_large_decoder(model: HuggingFaceModel) -> HuggingFaceModel:
     """The same tower before a decoder as wide as those of small published models."""
-    config = copy.deepcopy(model._model.config)
+    config = copy.deepcopy(model.module.config)
     config.text_config.update(
         {
             "hidden_size": 1024,
@@ -138,7 +138,7 @@ def measure_forms(
     found: dict[str, float | None] = {}
     for name, change in forms.items():
         try:
-            other = with_module(model, change(model._model))
+            other = with_module(model, change(model.module))
             usual, changed = in_turn(
                 lambda number: model.generate(images[number], QUESTION),
                 lambda number, other=other: other.generate(images[number], QUESTION),

@@ -35,7 +35,7 @@ ANSWERS = (
 def text_only_model() -> HuggingFaceModel:
     """Every image token is zero, so that the words alone are left."""
     planted = load_model(device="cpu")
-    core: Any = planted._model.model
+    core: Any = planted.module.model
     look = core.get_image_features
 
     @functools.wraps(look)
@@ -53,10 +53,10 @@ def scrambled_model(*, seed: int = 0) -> HuggingFaceModel:
     planted = load_model(device="cpu", max_new_tokens=6)
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for weights in planted._model.get_decoder().parameters():
+        for weights in planted.module.get_decoder().parameters():
             if weights.ndim == 2:
                 weights.normal_(0, 2 / math.sqrt(weights.shape[1]), generator=random)
-        head = planted._model.get_output_embeddings()
+        head = planted.module.get_output_embeddings()
         # A parameter of its own, since the head's weights are those of the embedding.
         head.weight = torch.nn.Parameter(
             torch.randn(head.weight.shape, generator=random), requires_grad=False
@@ -69,7 +69,7 @@ class NoiseModel(HuggingFaceModel):
 
     def __init__(self, answers: Sequence[str] = ANSWERS, *, sure: float = 0.97) -> None:
         base = load_model(device="cpu")
-        super().__init__(base._model, base._processor, base.identity)
+        super().__init__(base.module, base._processor, base.identity)
         tokenizer = base._processor.tokenizer
         self._answers = [
             (*tokenizer(answer, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id)

@@ -104,7 +104,7 @@ def test_looks_are_the_last_rows_of_all_attention(family: str) -> None:
 
 def plain_generate(model: HuggingFaceModel, image: Image, question: str) -> tuple[list[int], list[float]]:
     inputs = model._prompting.process([image], [question])
-    output = model._model.generate(
+    output = model.module.generate(
         **inputs, **model._decoding, return_dict_in_generate=True, output_logits=True
     )
     token_ids = output.sequences[0, inputs["input_ids"].shape[1] :]
@@ -250,7 +250,7 @@ def test_tokens_without_a_place_are_refused() -> None:
 @every_family
 def test_weights_in_int8_hardly_change_what_is_likely(family: str) -> None:
     model = tiny(family)
-    rounded = copy.deepcopy(model._model)
+    rounded = copy.deepcopy(model.module)
     round_to_int8(rounded)
     other = HuggingFaceModel(rounded, model._processor, model.identity)
     image, question = images()[0], QUESTIONS[0]
@@ -263,7 +263,7 @@ def test_weights_in_int8_hardly_change_what_is_likely(family: str) -> None:
 @every_family
 def test_a_checkpoint_of_the_family_loads(family: str, tmp_path: Path) -> None:
     built = tiny(family)
-    built._model.save_pretrained(tmp_path)
+    built.module.save_pretrained(tmp_path)
     built._processor.save_pretrained(tmp_path)
     video = VIDEO.get(family, "SmolVLM")
     if family in VIDEO or family == "smolvlm":  # published checkpoints have one

@@ -94,7 +94,7 @@ def test_an_encoded_image_answers_as_an_image_read_anew(model: HuggingFaceModel)
 def plain_generate(model: HuggingFaceModel, image: Image, question: str) -> tuple[list[int], list[float]]:
     """What transformers alone answers: nothing is kept, and nothing shared."""
     inputs = model._prompting.process([image], [question])
-    output = model._model.generate(
+    output = model.module.generate(
         **inputs, **model._decoding, return_dict_in_generate=True, output_logits=True
     )
     token_ids = output.sequences[0, inputs["input_ids"].shape[1] :]
@@ -117,7 +117,7 @@ def test_likelihoods_in_one_batch_are_those_one_by_one(model: HuggingFaceModel) 
 
 def test_the_greedy_token_is_the_likeliest_of_a_distribution(llava_folder: Path) -> None:
     model = load_model(llava_folder, max_new_tokens=1)
-    config = model._model.config
+    config = model.module.config
     said = model.generate(noise(), QUESTIONS[0])
     words = {*range(0, config.text_config.vocab_size, 9), *said.token_ids} - {config.image_token_id}
     likelihoods = {token: model.log_likelihood(noise(), QUESTIONS[0], (token,)) for token in words}
@@ -127,9 +127,9 @@ def test_the_greedy_token_is_the_likeliest_of_a_distribution(llava_folder: Path)
 
 def test_an_image_is_never_an_answer(llava_folder: Path) -> None:
     model = load_model(llava_folder, max_new_tokens=1)
-    image_token = model._model.config.image_token_id
+    image_token = model.module.config.image_token_id
     likeliest = model.generate(noise(), QUESTIONS[0]).token_ids[0]
-    weight = model._model.get_output_embeddings().weight
+    weight = model.module.get_output_embeddings().weight
     weight[image_token] = 2 * weight[likeliest]
     assert model.generate(noise(), QUESTIONS[0]).token_ids != (image_token,)
 
@@ -153,18 +153,18 @@ def test_both_families_give_both_heatmaps(model: HuggingFaceModel, method: str) 
 
 def test_attention_rows_are_at_most_one_and_the_kernel_is_put_back(model: HuggingFaceModel) -> None:
     prompt = model.prompt(noise(), QUESTIONS[0])
-    before = model._model.get_decoder().config._attn_implementation
+    before = model.module.get_decoder().config._attn_implementation
     log_probabilities, layers = model.attentions(prompt, (5, 6, 7), prompt.image.features)
     tokens = prompt.input_ids.shape[1] + 3
     assert log_probabilities.shape == (1, 3)
     assert all(layer.shape[2:] == (tokens, tokens) for layer in layers)
     assert all(layer[0, :, -4:-1, model.image_positions(prompt)].min() >= 0 for layer in layers)
     assert all(torch.allclose(layer.sum(-1), torch.ones(()), atol=1e-5) for layer in layers)
-    assert model._model.get_decoder().config._attn_implementation == before
+    assert model.module.get_decoder().config._attn_implementation == before
 
 
 def test_the_default_model_is_small_and_names_what_it_was_made_for(default_model: HuggingFaceModel) -> None:
-    assert sum(parameter.numel() for parameter in default_model._model.parameters()) <= 40e6
+    assert sum(parameter.numel() for parameter in default_model._network.module.parameters()) <= 40e6
     assert (WEIGHTS / "model.safetensors").stat().st_size <= 48e6
     assert default_model.modalities == {"CR", "DX", "MR", "US"}
     assert default_model.identity.name == "default"

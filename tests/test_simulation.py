@@ -152,6 +152,10 @@ def test_a_finding_is_whole_seen_and_where_it_says(kind: str, seed: int, rows: i
     assert np.hypot(middle.row - placed.row, middle.column - placed.column) < max(1.5, 0.2 * placed.size)
     assert abs(placed.row / rows - 0.5) > 0.03
     assert abs(placed.column / columns - 0.5) > 0.03
+    assert middle.quadrant((rows, columns)) == placed.quadrant((rows, columns))
+    if kind != "nodule":
+        off_midline = min(abs(placed.row - rows / 2), abs(placed.column - columns / 2))
+        assert off_midline >= placed.size / 4 - 1
     assert 0 < np.abs(added).max() <= placed.contrast + 1e-6
 
 

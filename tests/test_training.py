@@ -205,6 +205,20 @@ def test_a_sampler_repeats_by_its_seed_and_adds_findings(data: Path) -> None:
     assert all(one.pixels.min() >= 0 and one.pixels.max() <= 1 for one in first)
 
 
+@pytest.mark.parametrize("enlarged", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_finding_drawn_on_an_enlarged_picture_lies_where_it_says(seed: int, enlarged: int) -> None:
+    (grey,) = make_phantoms(1, np.random.default_rng(0), side=SIDE)
+    grey = replace(grey, pixels=np.full((SIDE, SIDE), 0.25, dtype=np.float32))
+    found = with_finding(grey, np.random.default_rng(seed), enlarged=enlarged)
+    finding = found.content.simulated
+    assert found.pixels.shape == (SIDE, SIDE)
+    assert finding is not None
+    rows, columns = np.nonzero(np.abs(found.pixels - grey.pixels) > 1e-3)
+    assert np.hypot(rows + 0.5 - finding.row, columns + 0.5 - finding.column).max() <= finding.size / 2 + 2
+    assert len(rows) >= 3
+
+
 def pictured(seed: int, *, count: int = 3) -> list[Picture]:
     rng = np.random.default_rng(seed)
     plain = make_phantoms(count, rng, side=SIDE)

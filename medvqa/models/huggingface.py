@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 import copy
-import inspect
-from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cached_property
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicLayer
 
 from medvqa.errors import ModelError
 from medvqa.models.base import Generation
-from medvqa.models.encoding import (
-    EncodedImage,
-    Prefix,
-    Prompt,
-    beginning,
-    cache_of,
-    can_be_shared,
-    content_digest,
-    continued,
-    features_of,
-    with_features,
-)
-from medvqa.models.families import family_of
-from medvqa.models.precision import is_rounded
+from medvqa.models.encoding import EncodedImage, Prompt, content_digest, continued, features_of
+from medvqa.models.network import Network, repeated
 from medvqa.models.prompting import Prompting
 from medvqa.types import Token
 
 if TYPE_CHECKING:
-    from transformers import DynamicCache
-
     from medvqa.models.calibration import Calibration
+    from medvqa.models.encoding import Prefix
     from medvqa.models.layouts import Box, TokenGrid
     from medvqa.types import Image, ModelIdentity
 
@@ -60,11 +43,10 @@ class HuggingFaceModel:
         modalities: frozenset[str] = frozenset(),
         calibration: Calibration | None = None,
     ) -> None:
-        """Wrap a model in eval mode; its parameters are frozen, since only inputs are ever differentiated."""
-        self._model = model.eval().requires_grad_(False)
+        """Wrap a model; it is put in eval mode, and its parameters are frozen."""
+        self._network = Network(model)
         self._processor = processor
-        self._family = family_of(model.config.model_type)
-        self._image_token_id: int = model.config.image_token_id
+        self._family = self._network.family
         self._prompting = Prompting(
             model,
             processor,
@@ -76,14 +58,18 @@ class HuggingFaceModel:
         self._decoding: dict[str, Any] = {
             "do_sample": False,
             "num_beams": 1,
-            "suppress_tokens": [self._image_token_id],
+            "suppress_tokens": [self._network.image_token_id],
             "max_new_tokens": identity.parameters["max_new_tokens"],
         }
-        self._rounded = is_rounded(model)
         self._encoded: OrderedDict[str, EncodedImage] = OrderedDict()
         self.identity = identity
         self.modalities = modalities
         self.calibration = calibration
+
+    @property
+    def module(self) -> Any:
+        """The module of transformers."""
+        return self._network.module
 
     def generate(self, image: Image, question: str) -> Generation:
         """Answer by greedy decoding, one image and one question at a time.
@@ -98,7 +84,7 @@ class HuggingFaceModel:
             inputs["mm_encoder_outputs"] = {"image": prompt.image.output}
         else:
             inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
-            inputs["past_key_values"] = self._resume([prefix])
+            inputs["past_key_values"] = self._network.resume([prefix])
         return self._generate([prompt], inputs)[0]
 
     def generate_many(self, image: Image, questions: Sequence[str]) -> list[Generation]:
@@ -126,14 +112,14 @@ class HuggingFaceModel:
             )
             for name in ("input_ids", "attention_mask")
         }
-        inputs["past_key_values"] = self._resume([prefix] * len(prompts))
+        inputs["past_key_values"] = self._network.resume([prefix] * len(prompts))
         return self._generate(prompts, inputs)
 
     def answer_many(self, images: Sequence[Image], questions: Sequence[str]) -> list[str]:
         """The texts alone, for one question about each image, as one batch padded on the left."""
         inputs = self._prompting.process(images, questions)
         with torch.inference_mode():
-            sequences = self._model.generate(**inputs, **self._decoding)
+            sequences = self.module.generate(**inputs, **self._decoding)
         answers = sequences[:, inputs["input_ids"].shape[1] :]
         return [
             text.strip() for text in self._processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
@@ -156,19 +142,7 @@ class HuggingFaceModel:
             QuestionError: As for `generate`.
         """
         prompts = [self.prompt(image, question) for image, question in asked]
-        batches: defaultdict[int | None, list[int]] = defaultdict(list)
-        for place, prompt in enumerate(prompts):
-            prefix = prompt.image.prefix
-            batches[None if prefix is None else prefix.input_ids.shape[1]].append(place)
-        found = [0.0] * len(prompts)
-        with torch.inference_mode():
-            for length, places in batches.items():
-                force = self._force_alone if length is None else self._continue_prefixes
-                for place, logarithm in zip(
-                    places, force([prompts[place] for place in places], token_ids), strict=True
-                ):
-                    found[place] = logarithm
-        return found
+        return self._network.log_likelihoods(prompts, token_ids)
 
     def encode(self, image: Image) -> EncodedImage:
         """The image after the vision tower; kept, so that the next question about it finds it."""
@@ -203,8 +177,8 @@ class HuggingFaceModel:
         Returns:
             Shape (versions, tokens, width).
         """
-        inputs = {name: _repeated(value, len(pixel_values)) for name, value in encoded.inputs.items()}
-        return features_of(self._vision(inputs | {"pixel_values": pixel_values}), len(pixel_values))
+        inputs = {name: repeated(value, len(pixel_values)) for name, value in encoded.inputs.items()}
+        return features_of(self._network.see(inputs | {"pixel_values": pixel_values}), len(pixel_values))
 
     def answer_log_probabilities(
         self, prompt: Prompt, token_ids: tuple[int, ...], features: Tensor
@@ -219,7 +193,7 @@ class HuggingFaceModel:
         Returns:
             Natural logarithms, shape (versions, answer tokens).
         """
-        return _chosen(self._force(prompt, token_ids, features).logits, token_ids)
+        return self._network.answer_log_probabilities(prompt, token_ids, features)
 
     def attentions(
         self, prompt: Prompt, token_ids: tuple[int, ...], features: Tensor
@@ -236,9 +210,7 @@ class HuggingFaceModel:
             tokens, tokens): prompt and answer. Row `tokens - answer tokens - 1 + i` predicts answer token i.
             All are differentiable, and the logarithms in the weights.
         """
-        with self._eager_attention():
-            output = self._force(prompt, token_ids, features, output_attentions=True)
-        return _chosen(output.logits, token_ids), tuple(output.attentions)
+        return self._network.attentions(prompt, token_ids, features)
 
     def looks(self, prompt: Prompt, token_ids: tuple[int, ...]) -> tuple[Tensor, ...]:
         """What the last tokens attend to: those of the answer and the words before it, at least.
@@ -253,20 +225,7 @@ class HuggingFaceModel:
             Of each layer, shape (1, heads, last tokens, tokens): the last rows and all columns of
             `attentions`.
         """
-        prefix = prompt.image.prefix
-        if prefix is not None and all(type(layer) is DynamicLayer for layer in prefix.cache.layers):
-            answer = torch.tensor([token_ids], device=prompt.input_ids.device)
-            rest = torch.cat([prompt.input_ids[:, prefix.input_ids.shape[1] :], answer], 1)
-            with self._eager_attention():
-                read = self._model(
-                    input_ids=rest,
-                    past_key_values=self._resume([prefix]),
-                    use_cache=True,
-                    output_attentions=True,
-                    logits_to_keep=1,
-                )
-            return tuple(read.attentions)
-        return self.attentions(prompt, token_ids, prompt.image.features)[1]
+        return self._network.looks(prompt, token_ids)
 
     def tokens_of(self, answer: str) -> tuple[int, ...]:
         """The tokens that spell an answer, without the one that ends it."""
@@ -278,7 +237,7 @@ class HuggingFaceModel:
 
     def image_positions(self, prompt: Prompt) -> Tensor:
         """Places of the image's tokens in the prompt, shape (tokens,)."""
-        return (prompt.input_ids[0] == self._image_token_id).nonzero()[:, 0]
+        return (prompt.input_ids[0] == self._network.image_token_id).nonzero()[:, 0]
 
     def token_grid(self, encoded: EncodedImage) -> TokenGrid:
         """Where the image tokens lie that show most of the image at once."""
@@ -310,9 +269,9 @@ class HuggingFaceModel:
         Raises:
             ModelError: If they are in int8.
         """
-        if self._rounded:
+        if self._network.rounded:
             raise ModelError("weights in int8 cannot be altered; load the model in another precision")
-        module = copy.deepcopy(self._model)
+        module = copy.deepcopy(self.module)
         alter(module)
         return HuggingFaceModel(
             module, self._processor, self.identity, modalities=self.modalities, calibration=self.calibration
@@ -329,7 +288,7 @@ class HuggingFaceModel:
     def _ask(self, image: Image, encoded: EncodedImage, question: str) -> Prompt:
         prefix = encoded.prefix
         if prefix is None:
-            inputs = self._for_decoder(self._prompting.process([image], [question]))
+            inputs = self._network.for_decoder(self._prompting.process([image], [question]))
         else:
             words = self._prompting.ids_after_image(prefix.closing, question)
             inputs = continued(prefix.inputs, words, self._family.answer_fill)
@@ -338,23 +297,14 @@ class HuggingFaceModel:
 
     def _generate(self, prompts: Sequence[Prompt], inputs: Mapping[str, Any]) -> list[Generation]:
         """Greedy decoding, a row a prompt; a row that ended earlier than others is cut at its end."""
-        with torch.inference_mode():
-            output = self._model.generate(
-                **inputs,
-                **self._decoding,
-                return_dict_in_generate=True,
-                output_logits=True,
-            )
-        answers = output.sequences[:, inputs["input_ids"].shape[1] :]
-        log_probabilities = torch.stack(output.logits, 1).float().log_softmax(-1)
-        chosen = log_probabilities.gather(2, answers[:, :, None])[:, :, 0]
+        answers, chosen = self._network.generate(inputs, **self._decoding)
         return [
             self._describe(prompt, token_ids, logarithms)
             for prompt, token_ids, logarithms in zip(prompts, answers.tolist(), chosen.tolist(), strict=True)
         ]
 
     def _describe(self, prompt: Prompt, token_ids: list[int], logarithms: list[float]) -> Generation:
-        ends = self._model.generation_config.eos_token_id
+        ends = self.module.generation_config.eos_token_id
         last = {ends} if isinstance(ends, int) else set(ends or ())
         count = next((place for place, token in enumerate(token_ids, 1) if token in last), len(token_ids))
         tokenizer = self._processor.tokenizer
@@ -371,23 +321,23 @@ class HuggingFaceModel:
     def _encode(self, image: Image) -> EncodedImage:
         with torch.no_grad():  # not inference_mode: explanations go through these tensors backwards
             whole = self._prompting.process([image], ["?"])
-            seen = {name: value for name, value in whole.items() if name in self._tower_inputs}
+            seen = {name: value for name, value in whole.items() if name in self._network.tower_inputs}
             if self._family.loose:
                 seen["pixel_values"] = seen["pixel_values"][None]
-            output = self._vision(seen)
+            output = self._network.see(seen)
         return EncodedImage(
             inputs=seen,
             output=output,
             features=features_of(output, 1),
             pixels=image.pixels,
             shape=image.shape,
-            prefix=self._read_prefix(self._for_decoder(whole), output),
+            prefix=self._read_prefix(self._network.for_decoder(whole), output),
         )
 
     def _read_prefix(self, inputs: Mapping[str, Tensor], output: Any) -> Prefix | None:
         """Let the decoder read as far as the image's end; None where that cannot be told or kept."""
         (before, after), (same, _) = self._prompting.around_image("?"), self._prompting.around_image("!")
-        end = int((inputs["input_ids"][0] == self._image_token_id).nonzero().max()) + 1
+        end = int((inputs["input_ids"][0] == self._network.image_token_id).nonzero().max()) + 1
         rest = inputs["input_ids"][:, end:]
         written = self._processor.tokenizer.decode(rest[0], clean_up_tokenization_spaces=False)
         closing = written.removesuffix(after)
@@ -398,109 +348,4 @@ class HuggingFaceModel:
         )
         if not (told and self._family.shares_prefix):
             return None
-        inputs = beginning(inputs, end)
-        with torch.no_grad():
-            read = self._model(
-                **inputs, mm_encoder_outputs={"image": output}, use_cache=True, logits_to_keep=1
-            )
-        if not can_be_shared(read.past_key_values):
-            return None
-        name = self._family.remembered
-        return Prefix(
-            inputs=inputs,
-            closing=closing,
-            cache=read.past_key_values,
-            remembered=None if name is None else getattr(self._core, name),
-        )
-
-    def _resume(self, prefixes: Sequence[Prefix]) -> DynamicCache:
-        """Put the model where it was after reading these, a row each."""
-        remembered = [prefix.remembered for prefix in prefixes if prefix.remembered is not None]
-        if self._family.remembered is not None:
-            setattr(self._core, self._family.remembered, torch.cat(remembered))
-        return cache_of([prefix.cache for prefix in prefixes])
-
-    def _for_decoder(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        elsewhere = self._tower_inputs - self._family.also_read
-        return {name: value for name, value in inputs.items() if name not in elsewhere}
-
-    @cached_property
-    def _tower_inputs(self) -> frozenset[str]:
-        return frozenset(inspect.signature(self._core.get_image_features).parameters)
-
-    @property
-    def _core(self) -> Any:
-        """The module that encodes images."""
-        return self._model.model if hasattr(self._model, "model") else self._model
-
-    def _vision(self, inputs: Mapping[str, Tensor]) -> Any:
-        pixel_values = inputs["pixel_values"]
-        if self._family.loose:
-            pixel_values = pixel_values.flatten(0, 1)
-        return self._core.get_image_features(**{**inputs, "pixel_values": pixel_values}, return_dict=True)
-
-    def _force_alone(self, prompts: Sequence[Prompt], token_ids: tuple[int, ...]) -> list[float]:
-        """Teacher forcing from the first token on, one prompt after the other."""
-        return [
-            self.answer_log_probabilities(prompt, token_ids, prompt.image.features).sum().item()
-            for prompt in prompts
-        ]
-
-    def _continue_prefixes(self, prompts: Sequence[Prompt], token_ids: tuple[int, ...]) -> list[float]:
-        """Teacher forcing from the end of the images on, padded on the right, where no answer looks."""
-        prefixes = [prompt.image.prefix for prompt in prompts if prompt.image.prefix is not None]
-        answer = torch.tensor([token_ids], device=prompts[0].input_ids.device)
-        rows = [
-            torch.cat([prompt.input_ids[:, prefix.input_ids.shape[1] :], answer], 1)[0]
-            for prefix, prompt in zip(prefixes, prompts, strict=True)
-        ]
-        logits = self._model(
-            input_ids=torch.nn.utils.rnn.pad_sequence(rows, batch_first=True),
-            past_key_values=self._resume(prefixes),
-            use_cache=True,
-        ).logits
-        ends = [len(row) for row in rows]
-        return [
-            _chosen(logits[place : place + 1, :end], token_ids).sum().item() for place, end in enumerate(ends)
-        ]
-
-    def _force(self, prompt: Prompt, token_ids: tuple[int, ...], features: Tensor, **options: Any) -> Any:
-        """Teacher forcing: the prompt followed by the answer, once for each version of the image's tokens."""
-        if self._rounded and features.requires_grad and torch.is_grad_enabled():
-            raise ModelError(
-                "this heatmap needs gradients, which int8 weights do not have; choose attention, rollout or "
-                "occlusion, or load the model in another precision"
-            )
-        versions = len(features)
-        answer = torch.tensor([token_ids], device=features.device).expand(versions, -1)
-        inputs = {name: _repeated(value, versions) for name, value in prompt.inputs.items()}
-        return self._model(
-            **continued(inputs, answer, self._family.answer_fill),
-            mm_encoder_outputs={"image": with_features(prompt.image.output, features)},
-            use_cache=False,
-            logits_to_keep=len(token_ids) + 1,
-            **options,
-        )
-
-    @contextmanager
-    def _eager_attention(self) -> Generator[None]:
-        """Switch the decoder, since its fused kernels return no attention weights."""
-        decoder = self._model.get_decoder()
-        before = decoder.config._attn_implementation
-        decoder.set_attn_implementation("eager")
-        try:
-            yield
-        finally:
-            decoder.set_attn_implementation(before)
-
-
-def _repeated(value: Tensor, times: int) -> Tensor:
-    """A batch of one, repeated along the batch."""
-    return value.repeat(times, *[1] * (value.ndim - 1))
-
-
-def _chosen(logits: Tensor, token_ids: tuple[int, ...]) -> Tensor:
-    """Log-probabilities of the tokens that end a sequence, (batch, tokens), from its logits."""
-    answer = torch.tensor(token_ids, device=logits.device).expand(len(logits), -1)
-    log_probabilities = logits[:, -len(token_ids) - 1 : -1].float().log_softmax(-1)
-    return log_probabilities.gather(2, answer[..., None])[..., 0]
+        return self._network.remember(inputs, output, end=end, closing=closing)

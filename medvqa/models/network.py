@@ -1,0 +1,209 @@
+"""The network of a checkpoint, called in tensors: what it sees, remembers of an image, and says is likely."""
+
+from __future__ import annotations
+
+import inspect
+from collections import defaultdict
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers.cache_utils import DynamicLayer
+
+from medvqa.errors import ModelError
+from medvqa.models.encoding import (
+    Prefix,
+    Prompt,
+    beginning,
+    cache_of,
+    can_be_shared,
+    continued,
+    with_features,
+)
+from medvqa.models.families import family_of
+from medvqa.models.precision import is_rounded
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import DynamicCache
+
+
+class Network:
+    """A module of transformers with image tower and decoder, in eval mode; its parameters are frozen."""
+
+    def __init__(self, module: Any) -> None:
+        # Frozen, since only inputs are ever differentiated.
+        self.module = module.eval().requires_grad_(False)
+        self.family = family_of(module.config.model_type)
+        self.image_token_id: int = module.config.image_token_id
+        self.rounded = is_rounded(module)
+
+    @cached_property
+    def tower_inputs(self) -> frozenset[str]:
+        """Names of what the image tower takes."""
+        return frozenset(inspect.signature(self._core.get_image_features).parameters)
+
+    def for_decoder(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Those of the processor's inputs that the decoder reads."""
+        elsewhere = self.tower_inputs - self.family.also_read
+        return {name: value for name, value in inputs.items() if name not in elsewhere}
+
+    def see(self, inputs: Mapping[str, Tensor]) -> Any:
+        """The output of `get_image_features`, of one or more rows of pixel values."""
+        pixel_values = inputs["pixel_values"]
+        if self.family.loose:
+            pixel_values = pixel_values.flatten(0, 1)
+        return self._core.get_image_features(**{**inputs, "pixel_values": pixel_values}, return_dict=True)
+
+    def remember(self, inputs: Mapping[str, Tensor], output: Any, *, end: int, closing: str) -> Prefix | None:
+        """Let the decoder read the first `end` tokens; None where what it keeps of them cannot be shared."""
+        inputs = beginning(inputs, end)
+        with torch.no_grad():
+            read = self.module(
+                **inputs, mm_encoder_outputs={"image": output}, use_cache=True, logits_to_keep=1
+            )
+        if not can_be_shared(read.past_key_values):
+            return None
+        name = self.family.remembered
+        return Prefix(
+            inputs=inputs,
+            closing=closing,
+            cache=read.past_key_values,
+            remembered=None if name is None else getattr(self._core, name),
+        )
+
+    def resume(self, prefixes: Sequence[Prefix]) -> DynamicCache:
+        """Put the module where it was after reading these, a row each."""
+        remembered = [prefix.remembered for prefix in prefixes if prefix.remembered is not None]
+        if self.family.remembered is not None:
+            setattr(self._core, self.family.remembered, torch.cat(remembered))
+        return cache_of([prefix.cache for prefix in prefixes])
+
+    def generate(self, inputs: Mapping[str, Any], **decoding: Any) -> tuple[Tensor, Tensor]:
+        """New tokens, (rows, tokens), and their log-probabilities; all rows are as long as the longest."""
+        with torch.inference_mode():
+            output = self.module.generate(
+                **inputs, **decoding, return_dict_in_generate=True, output_logits=True
+            )
+        answers = output.sequences[:, inputs["input_ids"].shape[1] :]
+        log_probabilities = torch.stack(output.logits, 1).float().log_softmax(-1)
+        return answers, log_probabilities.gather(2, answers[:, :, None])[:, :, 0]
+
+    def answer_log_probabilities(
+        self, prompt: Prompt, token_ids: tuple[int, ...], features: Tensor
+    ) -> Tensor:
+        """As `HuggingFaceModel.answer_log_probabilities`."""
+        return _chosen(self._force(prompt, token_ids, features).logits, token_ids)
+
+    def attentions(
+        self, prompt: Prompt, token_ids: tuple[int, ...], features: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """As `HuggingFaceModel.attentions`."""
+        with self._eager_attention():
+            output = self._force(prompt, token_ids, features, output_attentions=True)
+        return _chosen(output.logits, token_ids), tuple(output.attentions)
+
+    def looks(self, prompt: Prompt, token_ids: tuple[int, ...]) -> tuple[Tensor, ...]:
+        """As `HuggingFaceModel.looks`."""
+        prefix = prompt.image.prefix
+        if prefix is None or not all(type(layer) is DynamicLayer for layer in prefix.cache.layers):
+            return self.attentions(prompt, token_ids, prompt.image.features)[1]
+        answer = torch.tensor([token_ids], device=prompt.input_ids.device)
+        with self._eager_attention():
+            read = self.module(
+                input_ids=torch.cat([prompt.input_ids[:, prefix.input_ids.shape[1] :], answer], 1),
+                past_key_values=self.resume([prefix]),
+                use_cache=True,
+                output_attentions=True,
+                logits_to_keep=1,
+            )
+        return tuple(read.attentions)
+
+    def log_likelihoods(self, prompts: Sequence[Prompt], token_ids: tuple[int, ...]) -> list[float]:
+        """Natural logarithms of the probability of one answer to each of several prompts."""
+        batches: defaultdict[int | None, list[int]] = defaultdict(list)
+        for place, prompt in enumerate(prompts):
+            prefix = prompt.image.prefix
+            batches[None if prefix is None else prefix.input_ids.shape[1]].append(place)
+        found = [0.0] * len(prompts)
+        with torch.inference_mode():
+            for length, places in batches.items():
+                force = self._force_alone if length is None else self._continue_prefixes
+                for place, logarithm in zip(
+                    places, force([prompts[place] for place in places], token_ids), strict=True
+                ):
+                    found[place] = logarithm
+        return found
+
+    def _force_alone(self, prompts: Sequence[Prompt], token_ids: tuple[int, ...]) -> list[float]:
+        """Teacher forcing from the first token on, one prompt after the other."""
+        return [
+            self.answer_log_probabilities(prompt, token_ids, prompt.image.features).sum().item()
+            for prompt in prompts
+        ]
+
+    def _continue_prefixes(self, prompts: Sequence[Prompt], token_ids: tuple[int, ...]) -> list[float]:
+        """Teacher forcing from the end of the images on, padded on the right, where no answer looks."""
+        prefixes = [prompt.image.prefix for prompt in prompts if prompt.image.prefix is not None]
+        answer = torch.tensor([token_ids], device=prompts[0].input_ids.device)
+        rows = [
+            torch.cat([prompt.input_ids[:, prefix.input_ids.shape[1] :], answer], 1)[0]
+            for prefix, prompt in zip(prefixes, prompts, strict=True)
+        ]
+        logits = self.module(
+            input_ids=torch.nn.utils.rnn.pad_sequence(rows, batch_first=True),
+            past_key_values=self.resume(prefixes),
+            use_cache=True,
+        ).logits
+        ends = [len(row) for row in rows]
+        return [
+            _chosen(logits[place : place + 1, :end], token_ids).sum().item() for place, end in enumerate(ends)
+        ]
+
+    @property
+    def _core(self) -> Any:
+        """The module that encodes images."""
+        return self.module.model if hasattr(self.module, "model") else self.module
+
+    def _force(self, prompt: Prompt, token_ids: tuple[int, ...], features: Tensor, **options: Any) -> Any:
+        """Teacher forcing: the prompt followed by the answer, once for each version of the image's tokens."""
+        if self.rounded and features.requires_grad and torch.is_grad_enabled():
+            raise ModelError(
+                "this heatmap needs gradients, which int8 weights do not have; choose attention, rollout or "
+                "occlusion, or load the model in another precision"
+            )
+        versions = len(features)
+        answer = torch.tensor([token_ids], device=features.device).expand(versions, -1)
+        inputs = {name: repeated(value, versions) for name, value in prompt.inputs.items()}
+        return self.module(
+            **continued(inputs, answer, self.family.answer_fill),
+            mm_encoder_outputs={"image": with_features(prompt.image.output, features)},
+            use_cache=False,
+            logits_to_keep=len(token_ids) + 1,
+            **options,
+        )
+
+    @contextmanager
+    def _eager_attention(self) -> Generator[None]:
+        """Switch the decoder, since its fused kernels return no attention weights."""
+        decoder = self.module.get_decoder()
+        before = decoder.config._attn_implementation
+        decoder.set_attn_implementation("eager")
+        try:
+            yield
+        finally:
+            decoder.set_attn_implementation(before)
+
+
+def repeated(value: Tensor, times: int) -> Tensor:
+    """A batch of one, repeated along the batch."""
+    return value.repeat(times, *[1] * (value.ndim - 1))
+
+
+def _chosen(logits: Tensor, token_ids: tuple[int, ...]) -> Tensor:
+    """Log-probabilities of the tokens that end a sequence, (batch, tokens), from its logits."""
+    answer = torch.tensor(token_ids, device=logits.device).expand(len(logits), -1)
+    log_probabilities = logits[:, -len(token_ids) - 1 : -1].float().log_softmax(-1)
+    return log_probabilities.gather(2, answer[..., None])[..., 0]
