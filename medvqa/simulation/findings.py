@@ -56,8 +56,9 @@ class Finding:
 def place_finding(kind: Kind, pixels: Pixels, rng: np.random.Generator) -> Finding:
     """Choose a finding that can be seen in `pixels`: whole, inside the body, not on a bright patch.
 
-    A marker goes near a corner instead, where markers are. The centre keeps 4 % of the image's side away from
-    the midlines, so that side and quadrant are certain; a large finding may reach across.
+    A marker goes near a corner instead, where markers are. The centre keeps 4 % of the image's side and a
+    quarter of the finding's size away from the midlines, so that side and quadrant are certain; a large
+    finding may reach across.
 
     Args:
         kind: What to place.
@@ -108,7 +109,7 @@ def _place(pixels: Pixels, rng: np.random.Generator, *, size: float, cornered: b
         middle = (np.arange(length) + 0.5) / length
         edge = np.minimum(middle, 1 - middle)
         nearest = size / 2 / length
-        farthest = nearest + 0.06 if cornered else 0.46
+        farthest = nearest + 0.06 if cornered else 0.5 - max(0.04, size / 4 / length)
         certain.append((edge >= nearest) & (edge <= farthest))
     clear = certain[0][:, np.newaxis] & certain[1][np.newaxis, :]
     extent = max(3, int(size))

@@ -43,7 +43,7 @@ class Plan:
 
     see_steps: int = 5000
     answer_steps: int = 3000
-    tune_steps: int = 200
+    tune_steps: int = 600
     see_batch: int = 32
     answer_batch: int = 16
     phantoms: int = 600

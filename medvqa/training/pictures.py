@@ -37,6 +37,8 @@ _MODALITY: dict[Organ, str] = {"brain": "MR", "chest": "DX", "breast": "US"}
 # MONAI's transforms cost about 8 ms a call whatever the number of channels (measured on one core): pictures
 # that travel as the channels of one array share one random variation.
 _TOGETHER = 8
+_MOST_ENLARGED = 3
+"""Pictures that are asked about are up to so many times as large as those in training, and more."""
 _COLUMNS = ("path", "set", "label", "split")
 _FINDINGS: dict[Organ, dict[str, str]] = {
     "brain": {
@@ -102,17 +104,35 @@ def make_phantoms(count: int, rng: np.random.Generator, *, side: int) -> list[Pi
     ]
 
 
-def with_finding(picture: Picture, rng: np.random.Generator) -> Picture:
+def with_finding(picture: Picture, rng: np.random.Generator, *, enlarged: int = 1) -> Picture:
     """Return `picture` with a simulated finding at a random, known place, most often a nodule.
 
     Its kind is none that the picture may show already.
+
+    Args:
+        picture: Shape (side, side).
+        rng: Draws kind, place and shape.
+        enlarged: Draw on the picture made so many times as large, and make it small again: a line drawn on
+            a small picture is wider and brighter than one on a large picture that a processor makes small.
     """
     kinds: list[Kind] = [kind for kind in SIMULATED if not could_hide(picture.content, kind)]
     shares = np.array([2.0 if kind == "nodule" else 1.0 for kind in kinds])
     kind = kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))]
-    finding = place_finding(kind, picture.pixels, rng)
-    content = replace(picture.content, simulated=finding)
-    return replace(picture, pixels=insert_finding(picture.pixels, finding), content=content)
+    side = len(picture.pixels)
+    pixels = _resized(picture.pixels, side * enlarged)
+    drawn = place_finding(kind, pixels, rng)
+    pixels = _resized(insert_finding(pixels, drawn), side)
+    finding = replace(
+        drawn, row=drawn.row / enlarged, column=drawn.column / enlarged, size=drawn.size / enlarged
+    )
+    return replace(picture, pixels=pixels, content=replace(picture.content, simulated=finding))
+
+
+def _resized(pixels: Pixels, side: int) -> Pixels:
+    if len(pixels) == side:
+        return pixels
+    image = PillowImage.fromarray(pixels).resize((side, side), PillowImage.Resampling.BILINEAR)
+    return np.asarray(image, dtype=np.float32)
 
 
 def to_image(picture: Picture) -> Image:
@@ -177,7 +197,10 @@ class Sampler:
         ]
         share = self._simulated_share
         return [
-            with_finding(picture, self._rng) if self._rng.random() < share else picture for picture in varied
+            with_finding(picture, self._rng, enlarged=int(self._rng.integers(1, _MOST_ENLARGED + 1)))
+            if self._rng.random() < share
+            else picture
+            for picture in varied
         ]
 
     def _vary(self, pictures: list[Picture]) -> list[Picture]:
