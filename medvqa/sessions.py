@@ -89,7 +89,9 @@ def describe_settings(settings: Settings, key: bytes) -> dict[str, JSON]:
         "model": settings.model,
         "adapter": settings.adapter,
         "device": settings.device,
+        "precision": settings.precision,
         "threads": settings.threads,
+        "unfamiliar": settings.unfamiliar,
     }
 
 
