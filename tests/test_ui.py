@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sqlite3
 import zipfile
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +21,11 @@ from streamlit.testing.v1 import AppTest
 import audit
 import ui
 from audit.keys import create_key
-from medvqa import Answer
+from medvqa import Answer, Heatmap
+from medvqa.checks.faithfulness import with_grade
 from medvqa.checks.verdict import MEANINGS
 from medvqa.signing_keys import signing_key_path
-from medvqa.types import NOT_FOR_DIAGNOSIS
+from medvqa.types import NOT_FOR_DIAGNOSIS, HeatmapLevel
 from ui.desk import Desk
 from ui.messages import plain
 from ui.trail import MOST_PROBLEMS
@@ -164,7 +166,37 @@ def test_a_second_click_while_waiting_asks_nothing(page: AppTest, trail: Path) -
     assert len(events(trail)) == 1
 
 
-def test_the_heatmap_is_laid_over_only_when_asked_for(page: AppTest) -> None:
+@pytest.fixture
+def grade_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[HeatmapLevel], None]:
+    """Makes every heatmap of the level wanted, whatever the shipped weights make of it."""
+
+    def grade_as(level: HeatmapLevel) -> None:
+        def graded(*asked: Any, **options: Any) -> Heatmap:
+            heatmap = with_grade(*asked, **options)
+            assert heatmap.grade is not None
+            return replace(heatmap, grade=replace(heatmap.grade, level=level, reason=f"It is {level}."))
+
+        monkeypatch.setattr("medvqa.assistant.with_grade", graded)
+
+    return grade_as
+
+
+def test_a_heatmap_no_better_than_chance_gives_way_to_the_reason(
+    page: AppTest, grade_of: Callable[[HeatmapLevel], None]
+) -> None:
+    grade_of("chance")
+    open_study(page, sample(MR))
+    bare = picture(page)
+    ask(page, heatmap="attention")
+    page.toggle[0].set_value(True).run()
+    assert picture(page) == bare
+    assert "It is chance." in [caption.value for caption in page.caption]
+
+
+def test_the_heatmap_is_laid_over_only_when_asked_for(
+    page: AppTest, grade_of: Callable[[HeatmapLevel], None]
+) -> None:
+    grade_of("good")
     open_study(page, sample(MR))
     bare = picture(page)
     ask(page)

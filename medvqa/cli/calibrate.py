@@ -45,7 +45,7 @@ def calibrate(
     ] = None,
     alpha: Annotated[
         float, typer.Option(min=0.001, max=0.5, help="Wrong answers to allow among those given.")
-    ] = 0.1,
+    ] = 0.05,
     limit: Annotated[int | None, typer.Option(min=20, help="At most so many images to ask about.")] = None,
     seed: Annotated[int, typer.Option(help="Of wordings, simulated nodules and splits.")] = 20,
 ) -> None:
