@@ -158,10 +158,9 @@ def _text(row: Mapping[str, Any], name: str, place: str, *, default: str | None 
 def _texts(value: Any, place: str) -> tuple[str, ...]:
     if value is None:
         return ()
-    texts: list[Any] = cast("list[Any]", value) if isinstance(value, list) else [None]
-    if not all(isinstance(text, str) for text in texts):
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in cast("list[Any]", value)):
         raise TrainingError(f"{place} needs 'also' as a list of texts; correct it")
-    return tuple(texts)
+    return tuple(cast("list[str]", value))
 
 
 def _file(folder: Path, name: str, place: str) -> Path:

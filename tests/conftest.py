@@ -5,18 +5,20 @@ from __future__ import annotations
 import itertools
 import socket
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from postgresql import Server, find_binaries, running_server
 
 import medvqa
+from medvqa.checks.faithfulness import grade_heatmap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from medvqa.models.huggingface import HuggingFaceModel
+    from medvqa.types import HeatmapGrade, HeatmapLevel
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -53,6 +55,19 @@ def default_model() -> HuggingFaceModel:
     if model.calibration is not None:
         model.calibration = replace(model.calibration, familiarity=None)
     return model
+
+
+@pytest.fixture
+def grade_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[HeatmapLevel], None]:
+    """Makes every heatmap of the level wanted, whatever the shipped weights make of it."""
+
+    def grade_as(level: HeatmapLevel) -> None:
+        def graded(*asked: Any, **options: Any) -> HeatmapGrade:
+            return replace(grade_heatmap(*asked, **options), level=level, reason=f"It is {level}.")
+
+        monkeypatch.setattr("medvqa.checks.faithfulness.grade_heatmap", graded)
+
+    return grade_as
 
 
 @pytest.fixture(scope="session")

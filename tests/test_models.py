@@ -164,7 +164,7 @@ def test_attention_rows_are_at_most_one_and_the_kernel_is_put_back(model: Huggin
 
 
 def test_the_default_model_is_small_and_names_what_it_was_made_for(default_model: HuggingFaceModel) -> None:
-    assert sum(parameter.numel() for parameter in default_model._network.module.parameters()) <= 40e6
+    assert sum(parameter.numel() for parameter in default_model.module.parameters()) <= 40e6
     assert (WEIGHTS / "model.safetensors").stat().st_size <= 48e6
     assert default_model.modalities == {"CR", "DX", "MR", "US"}
     assert default_model.identity.name == "default"

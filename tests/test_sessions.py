@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -86,6 +86,12 @@ def test_each_session_at_the_screens_is_a_login_with_a_name_of_its_own(log: Log,
     logins = list(log.read(Filter(action="login")))
     assert len({event.subject for event in logins}) == 2
     assert {event.role for event in logins} == {"radiologist"}
+
+
+def test_every_setting_is_recorded(settings: Settings) -> None:
+    recorded_beside = {"agent", "role"}
+    names = {known.name for known in fields(Settings)} - recorded_beside
+    assert names <= describe_settings(settings, b"k" * 32).keys()
 
 
 def test_no_secret_of_the_settings_is_described(settings: Settings) -> None:

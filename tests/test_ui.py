@@ -21,8 +21,7 @@ from streamlit.testing.v1 import AppTest
 import audit
 import ui
 from audit.keys import create_key
-from medvqa import Answer, Heatmap
-from medvqa.checks.faithfulness import with_grade
+from medvqa import Answer
 from medvqa.checks.verdict import MEANINGS
 from medvqa.signing_keys import signing_key_path
 from medvqa.types import NOT_FOR_DIAGNOSIS, HeatmapLevel
@@ -164,21 +163,6 @@ def test_a_second_click_while_waiting_asks_nothing(page: AppTest, trail: Path) -
     ask(page, "Which organ is shown?")
     assert f"answer {answer.answer_id}" in words(page)
     assert len(events(trail)) == 1
-
-
-@pytest.fixture
-def grade_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[HeatmapLevel], None]:
-    """Makes every heatmap of the level wanted, whatever the shipped weights make of it."""
-
-    def grade_as(level: HeatmapLevel) -> None:
-        def graded(*asked: Any, **options: Any) -> Heatmap:
-            heatmap = with_grade(*asked, **options)
-            assert heatmap.grade is not None
-            return replace(heatmap, grade=replace(heatmap.grade, level=level, reason=f"It is {level}."))
-
-        monkeypatch.setattr("medvqa.assistant.with_grade", graded)
-
-    return grade_as
 
 
 def test_a_heatmap_no_better_than_chance_gives_way_to_the_reason(

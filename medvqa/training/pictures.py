@@ -38,7 +38,7 @@ _MODALITY: dict[Organ, str] = {"brain": "MR", "chest": "DX", "breast": "US"}
 # that travel as the channels of one array share one random variation.
 _TOGETHER = 8
 _MOST_ENLARGED = 3
-"""Pictures that are asked about are up to so many times as large as those in training, and more."""
+"""How many times as large as in training a picture is when its finding is drawn, at most."""
 _COLUMNS = ("path", "set", "label", "split")
 _FINDINGS: dict[Organ, dict[str, str]] = {
     "brain": {
