@@ -43,7 +43,7 @@ class Plan:
 
     see_steps: int = 5000
     answer_steps: int = 3000
-    tune_steps: int = 1400
+    tune_steps: int = 2600
     see_batch: int = 32
     answer_batch: int = 16
     phantoms: int = 600
@@ -103,7 +103,7 @@ def train_default_model(data: Path, run: Path, *, plan: Plan, progress: Progress
         seed=share + 1,
         state=run / "3-tune.state",
     )
-    sampler = Sampler(everything, side=SIDE, seed=share + 200, simulated_share=0.65)
+    sampler = Sampler(everything, side=SIDE, seed=share + 200, simulated_share=0.8)
     _stage(run / "3-tune.safetensors", adapted, accelerator, partial(answer, sampler=sampler, course=course))
 
     if accelerator.is_main_process:
