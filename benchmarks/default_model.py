@@ -5,10 +5,11 @@ beside transformers called plainly.
 
 Accuracy first, where --data names real images in the form of datasets/README.md: of those that nothing was
 trained on, by kind of question, with the image, blanked, with another image, in words that training never
-used, and in Chinese. Then seconds: a short answer beside transformers' own `generate`; eight questions as one
-batch beside one by one, with the same answers; weights in bf16 and int8, and `torch.compile`, beside fp32,
-the first two also with a decoder of 100 million random weights in place of its own. Last the peak memory of a
-whole `medvqa ask`. The last line is JSON: named ratios and figures.
+used, and in Chinese; and of places by kind of drawn finding. Then seconds: a short answer beside
+transformers' own `generate`; eight questions as one batch beside one by one, with the same answers; weights
+in bf16 and int8, and `torch.compile`, beside fp32, the first two also with a decoder of 100 million random
+weights in place of its own. Last the peak memory of a whole `medvqa ask`. The last line is JSON: named ratios
+and figures.
 """
 
 import argparse
@@ -21,10 +22,12 @@ import sys
 import tempfile
 import time
 import warnings
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import torch
 from explain import NEXT, QUESTION, Bare, in_turn, simulated
 from transformers import AutoModelForImageTextToText
@@ -35,8 +38,12 @@ from medvqa.models.huggingface import HuggingFaceModel
 from medvqa.models.loading import load_model
 from medvqa.models.precision import round_to_int8
 from medvqa.simulated_study import write_simulated_study
-from medvqa.training.held_out import write_held_out
+from medvqa.simulation import Finding
+from medvqa.training.held_out import SIDE, write_held_out
+from medvqa.training.pictures import load_pictures, to_image, with_finding
+from medvqa.training.questions import ask_everything
 
+PLACES = ("simulated_side", "simulated_quadrant")
 ASKED = (QUESTION, NEXT, "Which organ is shown?", "Which imaging modality is this?")
 
 
@@ -60,6 +67,23 @@ def measure_accuracy(model: HuggingFaceModel, data: Path, limit: int | None) -> 
     } | {
         name: [rows["model"][name], *rows["model"]["intervals"][name]]
         for name in ("unanswerable_refused", "answerable_refused")
+    }
+
+
+def measure_places(model: HuggingFaceModel, data: Path, limit: int | None) -> dict[str, dict[str, float]]:
+    """Exact match about side and quadrant of a finding drawn into each image, by kind of finding."""
+    rng = np.random.default_rng(13)
+    right: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    for picture in load_pictures(data, split="val", side=SIDE)[:limit]:
+        shown = with_finding(picture, rng)
+        asked = [one for one in ask_everything(shown.content, rng) if one.kind in PLACES]
+        answers = model.answer_many([to_image(shown)] * len(asked), [one.question for one in asked])
+        for one, answer in zip(asked, answers, strict=True):
+            for kind in ("all", cast("Finding", shown.content.simulated).kind):
+                right[one.kind][kind].append(answer == one.answer)
+    return {
+        place: {kind: round(sum(found) / len(found), 3) for kind, found in sorted(by_kind.items())}
+        for place, by_kind in right.items()
     }
 
 
@@ -179,7 +203,9 @@ def main() -> None:
     rounds = 3 if given.quick else 15
     figures: dict[str, Any] = {"threads": torch.get_num_threads()}
     if given.data is not None:
-        figures["accuracy"] = measure_accuracy(model, given.data, 12 if given.quick else None)
+        limit = 12 if given.quick else None
+        figures["accuracy"] = measure_accuracy(model, given.data, limit)
+        figures["places"] = measure_places(model, given.data, limit)
     figures |= measure_seconds(model, rounds)
     figures |= measure_batch(model, max(2, rounds // 3))
     figures |= measure_forms(model, {"bf16": in_bf16, "int8": in_int8, "compiled": compiled}, rounds)
