@@ -173,7 +173,7 @@ def augmentation(side: int, seed: int) -> Compose:
 
 
 class Sampler:
-    """Endless varied pictures: rare labels more often, half of them with a simulated finding."""
+    """Endless varied pictures: rare labels more often, a share of them with a simulated finding."""
 
     def __init__(
         self, pictures: list[Picture], *, side: int, seed: int, simulated_share: float = 0.5
