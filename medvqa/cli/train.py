@@ -28,8 +28,8 @@ def train(
 
     Example: medvqa train ../shared/data --out runs/default
 
-    On several cores or machines: torchrun --nproc-per-node 2 -m medvqa train DATA. It takes some three
-    hours on two idle cores; the result is in OUT/model and can be asked with --model.
+    On several cores or machines: torchrun --nproc-per-node 2 -m medvqa train DATA. It takes about five
+    hours on two cores; the result is in OUT/model and can be asked with --model.
     """
     quieten_libraries()
     plan = Plan(see_steps=4, answer_steps=4, tune_steps=2, phantoms=6) if quick else Plan()
