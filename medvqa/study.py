@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import RLock
-from typing import TypeAlias, overload
+from typing import TypeAlias, TypeVar, overload
 
 from medvqa import gate, raster
 from medvqa.dicom.instances import Instance, place_frames, read_instance
 from medvqa.dicom.order import Placement, sort_placements
-from medvqa.dicom.pixels import OpenInstance, decode_frame, open_instance
+from medvqa.dicom.pixels import decode_frame, open_instance
 from medvqa.dicom.sources import DEFAULT_LIMITS, UNREADABLE, Limits, Skipped, Source, find_sources
 from medvqa.errors import DicomError, LimitError
 from medvqa.imaging import present
-from medvqa.types import Frame, Image, ImageRef, Notice, PatientIdentity, Study, WindowName
+from medvqa.types import Frame, ImageRef, Notice, PatientIdentity, Study, WindowName
 
 __all__ = ["Limits", "read_study"]
 
@@ -25,6 +25,7 @@ NAMED_FILES = 3
 NAMED_STUDIES = 5
 
 Skipping: TypeAlias = list[Skipped]
+T = TypeVar("T")
 
 
 def read_study(
@@ -66,13 +67,16 @@ def read_study(
     if not instances and not pictures:
         raise DicomError(_nothing_found(path, skipped, study_instance_uid))
     uid = _only_study(path, instances, pictures)
-    images = (
-        _instance_images(instances, window=window, limits=limits)
-        if instances
-        else _picture_images(pictures, window=window, limits=limits)
-    )
+    frames = _instance_frames(instances, limits) if instances else _picture_frames(pictures, limits)
+    images = _OnAccess(len(frames), lambda at: present(frames[at], window=window))
     notices = (*_notice_files(instances, pictures), *summarise_skipped(skipped))
-    return Study(study_instance_uid=uid, images=images, warnings=notices, patient=_only_patient(instances))
+    return Study(
+        study_instance_uid=uid,
+        images=images,
+        frames=frames,
+        warnings=notices,
+        patient=_only_patient(instances),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,44 +87,33 @@ class _Picture:
     ref: ImageRef
 
 
-@dataclass(slots=True)
-class _Kept:
-    """What `_Images` keeps between two accesses: one open file and one image, never more."""
-
-    opened: OpenInstance | None = None
-    index: int = -1
-    image: Image | None = None
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class _Images(Sequence[Image]):
-    """Images that are decoded and presented on access; the last one is kept."""
+class _OnAccess(Sequence[T]):
+    """What is computed when it is asked for; the last one is kept."""
 
     length: int
-    load: Callable[[int, _Kept], Frame] = field(repr=False)
-    window: WindowName | None = None
-    kept: _Kept = field(default_factory=_Kept, repr=False)
+    load: Callable[[int], T] = field(repr=False)
+    kept: dict[int, T] = field(default_factory=dict[int, T], repr=False)
     lock: RLock = field(default_factory=RLock, repr=False)
 
     def __len__(self) -> int:
         return self.length
 
     @overload
-    def __getitem__(self, index: int) -> Image: ...
+    def __getitem__(self, index: int) -> T: ...
     @overload
-    def __getitem__(self, index: slice) -> Sequence[Image]: ...
-    def __getitem__(self, index: int | slice) -> Image | Sequence[Image]:
+    def __getitem__(self, index: slice) -> Sequence[T]: ...
+    def __getitem__(self, index: int | slice) -> T | Sequence[T]:
         if isinstance(index, slice):
             chosen = range(self.length)[index]
-            return _Images(len(chosen), lambda at, kept: self.load(chosen[at], kept), self.window)
+            return _OnAccess(len(chosen), lambda at: self[chosen[at]])
         at = range(self.length)[index]
-        # Viewers ask from several threads, and an open stream has one position.
+        # Viewers ask from several threads: what one of them waits for is not computed twice.
         with self.lock:
-            if self.kept.image is None or self.kept.index != at:
-                self.kept.image = None  # let go of the last image before the next one needs its memory
-                self.kept.image = present(self.load(at, self.kept), window=self.window)
-                self.kept.index = at
-            return self.kept.image
+            if at not in self.kept:
+                self.kept.clear()  # let go of the last one before the next one needs its memory
+                self.kept[at] = self.load(at)
+            return self.kept[at]
 
 
 def _read_all(
@@ -210,28 +203,23 @@ def _only_patient(instances: Iterable[Instance]) -> PatientIdentity | None:
     return named.pop() if len(named) == 1 else None
 
 
-def _instance_images(
-    instances: Iterable[Instance], *, window: WindowName | None, limits: Limits
-) -> Sequence[Image]:
+def _instance_frames(instances: Sequence[Instance], limits: Limits) -> Sequence[Frame]:
     placements: list[Placement[tuple[Instance, int]]] = []
     for instance in instances:
         placements.extend(place_frames(instance))
     frames = [placement.item for placement in sort_placements(placements)]
+    places = {instance.sop_instance_uid: place for place, instance in enumerate(instances)}
+    opened = _OnAccess(len(instances), lambda place: open_instance(instances[place], limits=limits))
 
-    def load(at: int, kept: _Kept) -> Frame:
+    def load(at: int) -> Frame:
         instance, frame_number = frames[at]
-        if kept.opened is None or kept.opened.instance is not instance:
-            kept.opened = None  # let go of the last file before the next one needs its memory
-            kept.opened = open_instance(instance, limits=limits)
-        return decode_frame(kept.opened, frame_number)
+        return decode_frame(opened[places[instance.sop_instance_uid]], frame_number)
 
-    return _Images(len(frames), load, window)
+    return _OnAccess(len(frames), load)
 
 
-def _picture_images(
-    pictures: Sequence[_Picture], *, window: WindowName | None, limits: Limits
-) -> Sequence[Image]:
-    def load(at: int, _: _Kept) -> Frame:
+def _picture_frames(pictures: Sequence[_Picture], limits: Limits) -> Sequence[Frame]:
+    def load(at: int) -> Frame:
         source = pictures[at].source
         try:
             with source.open(limits=limits) as stream:
@@ -239,7 +227,7 @@ def _picture_images(
         except UNREADABLE as error:
             raise DicomError(f"{source.name} can no longer be read; read the study again") from error
 
-    return _Images(len(pictures), load, window)
+    return _OnAccess(len(pictures), load)
 
 
 def _notice_files(instances: Sequence[Instance], pictures: Sequence[_Picture]) -> list[Notice]:

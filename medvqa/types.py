@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     Pixels: TypeAlias = NDArray[np.float32]
     """Display intensity in [0, 1], shape (rows, columns) or (rows, columns, 3)."""
 
+Edges: TypeAlias = tuple[str, str, str, str]
+"""Which way the left, right, top and bottom edge of an image point: letters of PS3.3 C.7.6.1.1.1."""
+
 WindowName: TypeAlias = Literal["file", "lung", "bone", "brain", "soft_tissue"]
 HeatmapMethod: TypeAlias = Literal[
     "attention",
@@ -106,6 +109,10 @@ class Frame:
     """Image Orientation (Patient) (0020,0037)."""
     position: tuple[float, float, float] | None = None
     """Image Position (Patient) (0020,0032), in mm."""
+    edges: Edges | None = None
+    """From the orientation, or else from Patient Orientation (0020,0020)."""
+    laterality: str | None = None
+    """Of a paired organ: `L`, `R` or `both`."""
     applied: tuple[Applied, ...] = ()
     """What decoding did: modality LUT or rescale, colour conversion."""
 
@@ -182,6 +189,8 @@ class Study:
     study_instance_uid: str
     images: Sequence[Image]
     """Decoded on access: `len` and the notices need no pixel data."""
+    frames: Sequence[Frame] = field(repr=False)
+    """What the images show, before presentation; decoded on access too."""
     warnings: tuple[Notice, ...] = ()
     """From reading and from the gate."""
     patient: PatientIdentity | None = field(default=None, repr=False)

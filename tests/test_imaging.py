@@ -329,3 +329,24 @@ class TestToUint8:
         assert levels.shape == (3, 2, 3)
         assert levels[:, :, 0].tolist() == [[0, 100], [200, 255], [3, 4]]
         assert (levels == levels[:, :, :1]).all()
+
+
+@pytest.mark.parametrize(
+    ("modality", "options"),
+    [
+        ("CT", {}),
+        ("MR", {}),
+        ("DX", {"windows": (Window(center=50, width=61),)}),
+        ("DX", {"windows": (Window(center=50, width=60, function="LINEAR_EXACT"),)}),
+        ("MR", {"voi_lut": LookupTable(first_mapped=10, bits=8, entries=tuple(range(0, 256, 5)))}),
+    ],
+)
+def test_shown_range_ends_where_shades_do(modality: str, options: dict[str, Any]) -> None:
+    values = np.linspace(-200, 300, 50, dtype=np.float32).reshape(5, 10)
+    source = frame(values, modality=modality, **options)
+    low, high = imaging.shown_range(source)
+    steps = imaging.pipeline(source)
+    black, nearly, white, beyond = steps(
+        np.array([low, low + (high - low) / 10, high, high + 50], np.float32)
+    )
+    assert black == 0 < nearly < white == beyond == 1

@@ -88,9 +88,16 @@ def test_nothing_is_decoded_before_it_is_needed(tmp_path: Path, monkeypatch: pyt
     assert study.images[1] is study.images[-2]
     assert decoded == [2]
     assert [one.ref.frame_number for one in study.images[1:]] == [2, 3]
-    assert decoded == [2, 2, 3]
+    assert decoded == [2, 3]
     with pytest.raises(IndexError):
         study.images[3]
+
+
+def test_frames_hold_what_the_images_show(tmp_path: Path) -> None:
+    stored = np.stack([gradient(), gradient() + 1])
+    study = read_study(write(tmp_path / "2.dcm", image(stored, RescaleIntercept=-1000)))
+    assert [frame.ref for frame in study.frames] == [shown.ref for shown in study.images]
+    assert study.frames[1].values.min() == -999
 
 
 def test_frames_of_an_enhanced_object_are_sorted_by_place(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from medvqa.types import LookupTable, PatientIdentity, Window
 _KEYWORDS = (
     "SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID",
     "Modality", "SeriesNumber", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient",
+    "PatientOrientation", "Laterality", "ImageLaterality",
     "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames",
     "Rows", "Columns",
     "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelSpacing", "PixelAspectRatio",
@@ -46,13 +47,14 @@ _PIXEL_KEYWORDS = {
     0x7FE0_0009: "DoubleFloatPixelData",
     0x7FE0_0010: "PixelData",
 }
-# The functional group macros that a frame's values, place or window may rest on: PS3.3 C.7.6.16.2.
+# The functional group macros that a frame's values, place, side or window may rest on: PS3.3 C.7.6.16.2.
 _MACROS = (
     "PixelMeasuresSequence",
     "PlanePositionSequence",
     "PlaneOrientationSequence",
     "PixelValueTransformationSequence",
     "FrameVOILUTSequence",
+    "FrameAnatomySequence",
 )
 _FIRST_GROUPS = frozenset({0x0002, 0x0004, 0x0008})
 

@@ -24,6 +24,7 @@ from medvqa.dicom.headers import (
 )
 from medvqa.dicom.instances import Instance, read_place
 from medvqa.dicom.luts import apply_lookup_table, read_lookup_table
+from medvqa.dicom.orientation import read_edges, read_laterality
 from medvqa.dicom.sources import UNREADABLE, Limits
 from medvqa.digests import digest_pixels
 from medvqa.errors import PixelError
@@ -123,6 +124,8 @@ def decode_frame(opened: OpenInstance, frame_number: int) -> Frame:
         pixel_spacing_mm=(spacing[0], spacing[1]) if spacing and min(spacing) > 0 else None,
         orientation=orientation,
         position=position,
+        edges=read_edges(flat, orientation),
+        laterality=read_laterality(flat),
         applied=applied,
     )
 

@@ -36,10 +36,14 @@ def overlay(image: Image, values: Pixels, *, opacity: float = 0.6) -> NDArray[np
     Returns:
         RGB, shape (rows, columns, 3).
     """
-    positions = np.linspace(0, 1, len(_STOPS))
-    colour = np.stack([np.interp(values, positions, _STOPS[:, channel]) for channel in range(3)], -1)
+    colour = _colour(values)
     weight = (opacity * values)[..., None]
     return np.rint(to_uint8(image) * (1 - weight) + colour * weight).astype(np.uint8)
+
+
+def colour_table() -> NDArray[np.uint8]:
+    """The colours of values 0 to 1 in 256 steps, RGB, shape (256, 3)."""
+    return np.rint(_colour(np.linspace(0, 1, 256, dtype=np.float32))).astype(np.uint8)
 
 
 def save_overlay(image: Image, values: Pixels, path: Path) -> None:
@@ -57,3 +61,8 @@ def save_reason(image: Image, reason: str, path: Path) -> None:
     text, font = "\n".join(lines), ImageFont.load_default(_LINE * 0.7)
     ImageDraw.Draw(picture).multiline_text((_LETTER, rows + _LINE // 2), text, fill="white", font=font)
     picture.save(path, format="PNG")
+
+
+def _colour(values: Pixels) -> Pixels:
+    positions = np.linspace(0, 1, len(_STOPS))
+    return np.stack([np.interp(values, positions, _STOPS[:, channel]) for channel in range(3)], -1)

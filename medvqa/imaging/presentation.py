@@ -101,6 +101,12 @@ def pipeline(frame: Frame, *, window: WindowName | None = None) -> Compose:
     return _grey(frame, _ct_window(window))
 
 
+def shown_range(frame: Frame) -> tuple[float, float]:
+    """Return the modality values between which `present` tells shades apart by the rule of the modality."""
+    steps = pipeline(frame).transforms
+    return next(step.ends for step in steps if isinstance(step, VoiWindow | VoiLut | ScaleRange))
+
+
 def to_uint8(image: Image) -> NDArray[np.uint8]:
     """Return the image as 8-bit RGB, shape (rows, columns, 3), as image processors and PNG files want it."""
     levels = np.rint(image.pixels * 255).astype(np.uint8)

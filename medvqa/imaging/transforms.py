@@ -56,9 +56,15 @@ class VoiWindow(Transform):
             # 1 / (1 + exp(-4 x)) written so that no exponential can overflow.
             steepness = np.float32(2 / self.width)
             return np.float32(0.5) * (1 + np.tanh(steepness * (data - np.float32(self.center))))
+        low, high = self.ends
+        return _ramp(data, low=low, high=high)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The values shown as 0 and as 1; a sigmoid's straight line would reach both there."""
         shift, cut = (0.5, 1) if self.function == "LINEAR" else (0, 0)
         center, width = self.center - shift, self.width - cut
-        return _ramp(data, low=center - width / 2, high=center + width / 2)
+        return center - width / 2, center + width / 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +82,11 @@ class VoiLut(Transform):
         missing = np.isnan(index)
         return np.where(missing, np.float32(np.nan), shown[np.where(missing, 0, index).astype(np.intp)])
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The values of the first and of the last entry."""
+        return float(self.first_mapped), float(self.first_mapped + len(self.entries) - 1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScaleRange(Transform):
@@ -88,6 +99,11 @@ class ScaleRange(Transform):
     def __call__(self, data: NDArray[Any]) -> Pixels:
         """Return display intensity for values of any shape, colour included."""
         return _ramp(data, low=self.low, high=self.high)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The values shown as 0 and as 1."""
+        return self.low, self.high
 
 
 @dataclass(frozen=True, kw_only=True)
