@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import RLock
 from typing import TypeAlias, TypeVar, overload
 
 from medvqa import gate, raster
+from medvqa.dicom.headers import read_modality
 from medvqa.dicom.instances import Instance, place_frames, read_instance
-from medvqa.dicom.order import Placement, sort_placements
+from medvqa.dicom.order import sort_placements
 from medvqa.dicom.pixels import decode_frame, open_instance
 from medvqa.dicom.sources import DEFAULT_LIMITS, UNREADABLE, Limits, Skipped, Source, find_sources
 from medvqa.errors import DicomError, LimitError
 from medvqa.imaging import present
-from medvqa.types import Frame, ImageRef, Notice, PatientIdentity, Study, WindowName
+from medvqa.types import Frame, ImageRef, Notice, PatientIdentity, Series, Study, WindowName
 
 __all__ = ["Limits", "read_study"]
 
@@ -67,13 +68,20 @@ def read_study(
     if not instances and not pictures:
         raise DicomError(_nothing_found(path, skipped, study_instance_uid))
     uid = _only_study(path, instances, pictures)
-    frames = _instance_frames(instances, limits) if instances else _picture_frames(pictures, limits)
+    if instances:
+        order = _order(instances)
+        frames = _instance_frames(instances, order, limits)
+        series = _group((one.series_instance_uid, read_modality(one.first_frame)) for one, _ in order)
+    else:
+        frames = _picture_frames(pictures, limits)
+        series = _group((one.ref.series_instance_uid, "unknown") for one in pictures)
     images = _OnAccess(len(frames), lambda at: present(frames[at], window=window))
     notices = (*_notice_files(instances, pictures), *summarise_skipped(skipped))
     return Study(
         study_instance_uid=uid,
         images=images,
         frames=frames,
+        series=series,
         warnings=notices,
         patient=_only_patient(instances),
     )
@@ -203,11 +211,25 @@ def _only_patient(instances: Iterable[Instance]) -> PatientIdentity | None:
     return named.pop() if len(named) == 1 else None
 
 
-def _instance_frames(instances: Sequence[Instance], limits: Limits) -> Sequence[Frame]:
-    placements: list[Placement[tuple[Instance, int]]] = []
-    for instance in instances:
-        placements.extend(place_frames(instance))
-    frames = [placement.item for placement in sort_placements(placements)]
+def _order(instances: Iterable[Instance]) -> list[tuple[Instance, int]]:
+    """Every frame, as its instance and its number there, in the order of the study."""
+    placements = [placement for instance in instances for placement in place_frames(instance)]
+    return [placement.item for placement in sort_placements(placements)]
+
+
+def _group(images: Iterable[tuple[str, str]]) -> tuple[Series, ...]:
+    """Series of images in order, each given as its Series Instance UID and modality."""
+    grouped: list[Series] = []
+    for place, (uid, modality) in enumerate(images):
+        if not grouped or grouped[-1].series_instance_uid != uid:
+            grouped.append(Series(series_instance_uid=uid, modality=modality, images=range(place, place)))
+        grouped[-1] = replace(grouped[-1], images=range(grouped[-1].images.start, place + 1))
+    return tuple(grouped)
+
+
+def _instance_frames(
+    instances: Sequence[Instance], frames: Sequence[tuple[Instance, int]], limits: Limits
+) -> Sequence[Frame]:
     places = {instance.sop_instance_uid: place for place, instance in enumerate(instances)}
     opened = _OnAccess(len(instances), lambda place: open_instance(instances[place], limits=limits))
 

@@ -183,6 +183,17 @@ class PatientIdentity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """Images that were acquired together; they follow each other in the study."""
+
+    series_instance_uid: str
+    modality: str
+    """Modality (0008,0060), or `unknown`."""
+    images: range
+    """Their places among the images of the study, from 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
     """The images of one study, in geometric order; each is decoded when it is asked for."""
 
@@ -191,6 +202,8 @@ class Study:
     """Decoded on access: `len` and the notices need no pixel data."""
     frames: Sequence[Frame] = field(repr=False)
     """What the images show, before presentation; decoded on access too."""
+    series: tuple[Series, ...]
+    """In the order of the images."""
     warnings: tuple[Notice, ...] = ()
     """From reading and from the gate."""
     patient: PatientIdentity | None = field(default=None, repr=False)

@@ -9,7 +9,18 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
-from dicom_builder import CANARY, STUDY_UID, enhanced, gradient, image, item, planted, to_bytes, write
+from dicom_builder import (
+    CANARY,
+    SERIES_UID,
+    STUDY_UID,
+    enhanced,
+    gradient,
+    image,
+    item,
+    planted,
+    to_bytes,
+    write,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.uid import MPEG2MPML, UID, DeflatedExplicitVRLittleEndian, SegmentationStorage
@@ -98,6 +109,19 @@ def test_frames_hold_what_the_images_show(tmp_path: Path) -> None:
     study = read_study(write(tmp_path / "2.dcm", image(stored, RescaleIntercept=-1000)))
     assert [frame.ref for frame in study.frames] == [shown.ref for shown in study.images]
     assert study.frames[1].values.min() == -999
+
+
+def test_series_follow_each_other_and_know_their_images(tmp_path: Path) -> None:
+    for number in range(3):
+        write(tmp_path / f"a{number}.dcm", image(number=number, SeriesNumber=2))
+    for number in range(2):
+        other = {"SeriesInstanceUID": f"{SERIES_UID}.9", "SOPInstanceUID": f"{SERIES_UID}.9.{number}"}
+        write(tmp_path / f"b{number}.dcm", image(Modality="PT", SeriesNumber=1, **other))
+    study = read_study(tmp_path)
+    assert [(one.modality, one.images) for one in study.series] == [("PT", range(2)), ("CT", range(2, 5))]
+    for series in study.series:
+        for place in series.images:
+            assert study.images[place].ref.series_instance_uid == series.series_instance_uid
 
 
 def test_frames_of_an_enhanced_object_are_sorted_by_place(tmp_path: Path) -> None:

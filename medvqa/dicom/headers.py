@@ -167,6 +167,11 @@ def read_integer(dataset: Dataset, keyword: str) -> int | None:
     return None if values is None else int(values[0])
 
 
+def read_modality(flat: Dataset) -> str:
+    """Return Modality (0008,0060), or `unknown`."""
+    return str(flat.get("Modality") or "").strip().upper() or "unknown"
+
+
 def read_windows(flat: Dataset) -> tuple[Window, ...]:
     """Return the usable windows of one frame, in the file's order.
 
