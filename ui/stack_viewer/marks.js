@@ -1,7 +1,7 @@
 // What is measured on an image: a distance and the mean of a region, in the units of the file.
 
 // Both ends in pixels of the image, as (column, row); spacing is millimetres between rows and columns.
-function distanceOf(mark, spacing) {
+function distanceOf(mark, { spacing }) {
   const columns = mark.to[0] - mark.from[0];
   const rows = mark.to[1] - mark.from[1];
   if (!spacing) return `${Math.hypot(columns, rows).toFixed(1)} px`;
@@ -9,7 +9,8 @@ function distanceOf(mark, spacing) {
 }
 
 // Of the pixels whose middle lies in the rectangle.
-function regionOf(mark, image, spacing) {
+function regionOf(mark, image) {
+  const { spacing } = image;
   const clamp = (value, most) => Math.min(most, Math.max(0, Math.round(value)));
   const [left, right] = [mark.from[0], mark.to[0]].sort((a, b) => a - b).map((x) => clamp(x, image.columns));
   const [top, bottom] = [mark.from[1], mark.to[1]].sort((a, b) => a - b).map((y) => clamp(y, image.rows));
@@ -30,7 +31,7 @@ function regionOf(mark, image, spacing) {
   return `mean ${mean.toFixed(1)} ± ${deviation.toFixed(1)} ${image.unit}, ${area}`.replace(" ,", ",");
 }
 
-function drawMark(context, mark, toCanvas, image, spacing) {
+function drawMark(context, mark, toCanvas, image) {
   const [x0, y0] = toCanvas(mark.from);
   const [x1, y1] = toCanvas(mark.to);
   context.beginPath();
@@ -41,6 +42,6 @@ function drawMark(context, mark, toCanvas, image, spacing) {
     context.rect(Math.min(x0, x1), Math.min(y0, y1), Math.abs(x1 - x0), Math.abs(y1 - y0));
   }
   context.stroke();
-  const text = mark.kind === "ruler" ? distanceOf(mark, spacing) : regionOf(mark, image, spacing);
+  const text = mark.kind === "ruler" ? distanceOf(mark, image) : regionOf(mark, image);
   context.fillText(text, Math.max(x0, x1) + 8, Math.max(y0, y1));
 }

@@ -39,7 +39,7 @@ class Pane {
     if (this.stack?.name === stack.name) return;
     this.frames?.close();
     this.stack = stack;
-    this.frames = new Stack(stack.source, stack.images.length, (index) => {
+    this.frames = new Stack(stack, (index) => {
       if (index === this.index) this.redraw();
     });
     this.seen = new Set();
@@ -48,16 +48,12 @@ class Pane {
   }
 
   go(index) {
-    this.index = Math.min(this.stack.images.length - 1, Math.max(0, index));
+    this.index = Math.min(this.stack.count - 1, Math.max(0, index));
     this.redraw();
   }
 
   get image() {
     return this.stack && this.frames.at(this.index);
-  }
-
-  get spacing() {
-    return this.stack.images[this.index].spacing;
   }
 
   // A window by name as the engine applies it, or by numbers.
@@ -116,7 +112,7 @@ class Pane {
 
   // Where the image lies: its corner, and canvas pixels for a pixel across and down; pixels need not be square.
   #place(image) {
-    const aspect = this.spacing ? this.spacing[0] / this.spacing[1] : 1;
+    const aspect = image.spacing ? image.spacing[0] / image.spacing[1] : 1;
     const { width, height } = this.canvas;
     const across = Math.min(width / image.columns, height / (image.rows * aspect)) * this.zoom;
     const scale = [across, across * aspect];
@@ -210,7 +206,7 @@ class Pane {
   }
 
   get heatHere() {
-    return this.heatmap && this.heatmap.ref === this.stack.images[this.index].ref;
+    return Boolean(this.heatmap) && this.heatmap.ref === this.image?.ref;
   }
 
   #drawHeat(image) {
@@ -232,7 +228,7 @@ class Pane {
     context.font = `${FONT_PX * ratio}px system-ui`;
     const toCanvas = ([column, row]) => [x + column * scale[0], y + row * scale[1]];
     const here = this.marks.filter((mark) => mark.index === this.index);
-    for (const mark of here) drawMark(context, mark, toCanvas, image, this.spacing);
+    for (const mark of here) drawMark(context, mark, toCanvas, image);
   }
 
   #write(text, x, y, align = "left") {
@@ -253,28 +249,25 @@ class Pane {
     const { width, height } = this.canvas;
     const line = FONT_PX * 1.4 * ratio;
     const edge = 10 * ratio;
-    const about = this.stack.images[this.index];
-    const [left, right, top, bottom] = about.letters ?? ["", "", "", ""];
+    const [left, right, top, bottom] = image.edges ?? ["", "", "", ""];
     this.#write(left, edge, height / 2);
     this.#write(right, width - edge, height / 2, "right");
     this.#write(top, width / 2, line, "center");
     this.#write(bottom, width / 2, height - edge, "center");
-    const count = this.stack.images.length;
-    this.#write(`${about.modality}  image ${this.index + 1} of ${count}`, edge, line);
-    if (about.laterality) this.#write(`Side ${about.laterality}`, edge, 2 * line);
+    this.#write(`${this.stack.label}, image ${this.index + 1} of ${this.stack.count}`, edge, line);
+    if (image.laterality) this.#write(`Side ${image.laterality}`, edge, 2 * line);
     const shown = this.shownWindow;
     const window = shown && !image.inColour ? `C ${shown.center.toFixed(0)}  W ${shown.width.toFixed(0)}` : "";
     const percent = ((this.placed.scale[0] / ratio) * 100).toFixed(0);
     this.#write(`${window}  ${percent} %${this.inverted ? "  inverted" : ""}`.trim(), edge, height - edge);
     if (this.under) this.#write(this.under, edge, height - edge - line);
     this.#write(this.heatHere && this.opacity ? "heatmap on" : "", width - edge, line, "right");
-    this.#drawScale(width - edge, height - edge);
+    if (image.spacing) this.#drawScale(image.spacing[1], width - edge, height - edge);
   }
 
-  #drawScale(right, bottom) {
-    if (!this.spacing) return;
+  #drawScale(columnSpacing, right, bottom) {
     const ratio = devicePixelRatio || 1;
-    const pixelsOfOneMm = this.placed.scale[0] / this.spacing[1];
+    const pixelsOfOneMm = this.placed.scale[0] / columnSpacing;
     const mm = [1, 2, 5, 10, 20, 50, 100, 200].findLast((one) => one * pixelsOfOneMm < this.canvas.width / 4);
     if (!mm) return;
     const { context } = this;

@@ -1,5 +1,5 @@
 // The images of one stack, as the server sends them: the one on screen first, then those around it.
-// An image comes as its pixels and as tables that say how bright each stored value is shown.
+// An image comes as its pixels and as tables that say how bright each stored value is shown (packets.py).
 
 const AT_ONCE = 2;
 const MOST_BYTES = 600e6;
@@ -30,13 +30,14 @@ class StackImage {
     return this.pixels[at] * this.slope + this.intercept;
   }
 
-  // Shade of every stored value in a window; PS3.3 C.11.2.1.2.1 (LINEAR).
+  // Shade of every stored value in a window; PS3.3 C.11.2.1.2.1 (LINEAR), in steps of the stored values.
   windowed(center, width) {
     const shades = new Uint8Array(this.entries);
-    const span = Math.max(width - 1, 1e-6);
+    const middle = center - this.slope / 2;
+    const span = Math.max(width - this.slope, this.slope * 1e-6);
     for (let stored = 0; stored < this.entries; stored += 1) {
       const value = stored * this.slope + this.intercept;
-      const level = Math.min(1, Math.max(0, (value - (center - 0.5)) / span + 0.5));
+      const level = Math.min(1, Math.max(0, (value - middle) / span + 0.5));
       shades[stored] = Math.round(255 * (this.darkIsHigh ? 1 - level : level));
     }
     return shades;
@@ -44,8 +45,9 @@ class StackImage {
 }
 
 class Stack {
-  constructor(source, count, onArrival) {
+  constructor({ source, first, count }, onArrival) {
     this.source = source;
+    this.first = first;
     this.count = count;
     this.onArrival = onArrival;
     this.images = new Map();
@@ -88,7 +90,7 @@ class Stack {
   async #fetch(index) {
     this.fetching.add(index);
     try {
-      const reply = await fetch(new URL(`${this.source}/${index + 1}`, location.origin), { cache: "no-store" });
+      const reply = await fetch(new URL(`${this.source}/${this.first + index}`, location.origin), { cache: "no-store" });
       if (!reply.ok) throw new Error(await reply.text());
       this.images.set(index, new StackImage(await reply.arrayBuffer()));
     } catch (error) {

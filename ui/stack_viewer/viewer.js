@@ -17,8 +17,10 @@ class Viewer {
   }
 
   // What the page shows now.
-  update({ banner, stacks, presets, heatmap }, tell) {
+  update({ banner, height, stacks, presets, heatmap }, tell) {
     this.tell = tell;
+    // What Streamlit puts around a component has no height of its own.
+    this.find(".viewer").style.height = `${height}px`;
     this.find(".banner").textContent = banner;
     this.#matchPanes(stacks.length);
     stacks.forEach((stack, at) => this.panes[at].show(stack));
@@ -89,7 +91,7 @@ class Viewer {
   #reflect() {
     const { active } = this;
     if (!active?.stack) return;
-    const count = active.stack.images.length;
+    const { count } = active.stack;
     const slices = this.find(".slices");
     slices.max = count;
     slices.value = active.index + 1;
@@ -108,7 +110,7 @@ class Viewer {
       pane.canvas.classList.toggle("active", this.panes.length > 1 && pane === active);
       pane.canvas.setAttribute(
         "aria-label",
-        `Image ${pane.index + 1} of ${pane.stack.images.length}. Arrow keys change the image.`,
+        `${pane.stack.label}, image ${pane.index + 1} of ${pane.stack.count}. Arrow keys change the image.`,
       );
     }
   }
@@ -240,7 +242,7 @@ class Viewer {
   }
 
   #actionOf(pane, { key, shiftKey }) {
-    const last = pane.stack.images.length - 1;
+    const last = pane.stack.count - 1;
     const preset = this.presets.find((one) => one.key === key.toLowerCase());
     if (preset) return () => this.#present(preset);
     if (KEYS_OF_TOOLS[key.toLowerCase()]) return () => (this.tool = KEYS_OF_TOOLS[key.toLowerCase()]);
@@ -251,6 +253,8 @@ class Viewer {
         ArrowLeft: () => pane.panBy(PAN_STEP, 0),
         ArrowRight: () => pane.panBy(-PAN_STEP, 0),
         "+": () => pane.zoomBy(1.2),
+        "{": () => this.#dim(-0.1),
+        "}": () => this.#dim(0.1),
       }[key];
     }
     return {
@@ -272,8 +276,6 @@ class Viewer {
       0: () => this.#act("fit"),
       i: () => this.#act("invert"),
       o: () => this.#setOverlay(!this.overlay),
-      "{": () => this.#dim(-0.1),
-      "}": () => this.#dim(0.1),
       Escape: () => this.#act("clear"),
     }[key];
   }
