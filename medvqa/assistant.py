@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audit import Log
-from medvqa import records, review
+from medvqa import records
 from medvqa.checks import check_answer
 from medvqa.checks.faithfulness import with_grade
 from medvqa.checks.familiarity import check_familiarity
@@ -19,6 +19,7 @@ from medvqa.heatmaps import HEATMAPS
 from medvqa.heatmaps.targets import ANSWER, scalar_of
 from medvqa.models.loading import load_model
 from medvqa.prompts import clean_question
+from medvqa.reading import reviews, signatures
 from medvqa.records import Agent, Outcome, Request, record
 from medvqa.sessions import Session, begin_session
 from medvqa.settings import default_audit_url, default_key_folder
@@ -177,14 +178,14 @@ class Assistant:
         reviewer: str | None = None,
         seconds: float | None = None,
     ) -> Event:
-        """Record what a person makes of an answer; see `medvqa.review.review`."""
-        return review.review(
+        """Record what a person makes of an answer; see `medvqa.reading.reviews`."""
+        return reviews.review(
             self._session, answer_id, verdict=verdict, text=text, reviewer=reviewer, seconds=seconds
         )
 
     def sign(self, answer_id: str, *, meaning: str, signer: str | None = None) -> Event:
-        """Record a signature on the last review of an answer; see `medvqa.review.sign`."""
-        return review.sign(self._session, answer_id, meaning=meaning, signer=signer)
+        """Record a signature on the last review of an answer; see `medvqa.reading.signatures`."""
+        return signatures.sign(self._session, answer_id, meaning=meaning, signer=signer)
 
     def _answer(
         self, request: Request, heatmap: HeatmapMethod | None, *, warnings: tuple[Notice, ...]

@@ -181,6 +181,11 @@ def explain(by: Agent, request: Request, heatmap: Heatmap) -> Entry:
     return _about(by, request, Action.EXPLAIN, entity)
 
 
+def first_read(by: Agent, answered: Event, *, entity: Mapping[str, JSON]) -> Entry:
+    """A person answered before the model's answer was shown, or skipped that."""
+    return _following(by, answered, Action.FIRST_READ, entity)
+
+
 def review(by: Agent, answered: Event, *, verdict: ReviewVerdict, entity: Mapping[str, JSON]) -> Entry:
     """A person agreed with a recorded answer, amended or rejected it."""
     return _following(by, answered, Action.REVIEW, entity, verdict=verdict)
@@ -189,6 +194,11 @@ def review(by: Agent, answered: Event, *, verdict: ReviewVerdict, entity: Mappin
 def sign(by: Agent, answered: Event, *, entity: Mapping[str, JSON]) -> Entry:
     """A person signed what was reviewed of a recorded answer."""
     return _following(by, answered, Action.SIGN, entity)
+
+
+def add_addendum(by: Agent, answered: Event, *, entity: Mapping[str, JSON]) -> Entry:
+    """A person added to what was signed."""
+    return _following(by, answered, Action.ADDENDUM, entity)
 
 
 def report(by: Agent, *, sha256: str, answers: Sequence[str]) -> Entry:

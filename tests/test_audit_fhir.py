@@ -229,6 +229,7 @@ def test_provenance_is_about_what_was_made_or_signed() -> None:
         Action.EXPLAIN,
         Action.REVIEW,
         Action.SIGN,
+        Action.ADDENDUM,
         Action.REPORT,
         Action.ARCHIVE,
     }

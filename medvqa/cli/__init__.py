@@ -19,6 +19,7 @@ from medvqa.cli.lazy import lazy_group
 from medvqa.errors import MedvqaError, RecordError
 
 COMMANDS = {
+    "addendum": ("medvqa.cli.review:addendum", "Add to a signed answer."),
     "ask": ("medvqa.cli.ask:ask", "Ask a question about a study."),
     "audit": ("medvqa.cli.audit:app", "List, show and verify what the audit trail recorded."),
     "calibrate": ("medvqa.cli.calibrate:calibrate", "Measure what a model's confidence is worth."),

@@ -22,7 +22,7 @@ from medvqa.checks.verdict import MEANINGS
 from medvqa.cli.opening import open_assistant, quieten_libraries
 from medvqa.heatmaps import HEATMAPS
 from medvqa.imaging import CT_WINDOWS
-from medvqa.review import find_answer
+from medvqa.reading.stories import read_story
 from medvqa.sessions import Session, begin_configured_session
 from medvqa.settings import load_settings
 from medvqa.types import NOT_FOR_DIAGNOSIS, Answer, Heatmap, HeatmapMethod, WindowName
@@ -156,7 +156,7 @@ def write_files(answer: Answer, described: dict[str, Any], out: Path, *, session
             described["heatmap"] |= {"overlay": str(overlay), "values": str(values)}
         contents[".json"] = (json.dumps(described, indent=2) + "\n").encode()
         digests = {ending: hashlib.sha256(content).hexdigest() for ending, content in contents.items()}
-        answered = find_answer(session.log, answer.answer_id)
+        answered = read_story(session.log, answer.answer_id).answered
         records.record(session.log, records.export(session.agent, answered, files=digests))
         for ending, content in contents.items():
             (out / f"{answer.answer_id}{ending}").write_bytes(content)

@@ -19,7 +19,7 @@ from medvqa.cli.opening import open_assistant, quieten_libraries
 from medvqa.explaining import Explanation, Mapped, explain
 from medvqa.heatmaps import HEATMAPS
 from medvqa.heatmaps.targets import ANSWER, ChosenWord, Contrast, Target
-from medvqa.review import find_answer
+from medvqa.reading.stories import read_story
 from medvqa.sessions import Session, begin_configured_session
 from medvqa.settings import load_settings
 from medvqa.types import NOT_FOR_DIAGNOSIS, HeatmapMethod
@@ -120,7 +120,7 @@ def _write_picture(explanation: Explanation, out: Path, *, session: Session) -> 
             drawn = Path(folder) / "picture.png"
             explanation.save(drawn)
             content = drawn.read_bytes()
-        answered = find_answer(session.log, explanation.answer.answer_id)
+        answered = read_story(session.log, explanation.answer.answer_id).answered
         digests = {".png": hashlib.sha256(content).hexdigest()}
         records.record(session.log, records.export(session.agent, answered, files=digests))
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,11 @@
-"""`medvqa review` and `medvqa sign`: what a person makes of a recorded answer."""
+"""`medvqa review`, `sign` and `addendum`: what a person makes of a recorded answer."""
 
 from typing import Annotated, cast, get_args
 
 import typer
 
 from audit import Log
-from medvqa import review as reviews
+from medvqa.reading import reviews, signatures
 from medvqa.sessions import Session, begin_configured_session
 from medvqa.settings import load_settings
 from medvqa.types import ReviewVerdict
@@ -55,8 +55,22 @@ def sign(
     Example: medvqa sign 0b5e7a52-7c4f-4b0e-8b8e-0f3c2d1a9e77 --meaning "reviewed and approved"
     """
     session = _open(audit)
-    event = reviews.sign(session, answer_id, meaning=meaning, signer=signer)
+    event = signatures.sign(session, answer_id, meaning=meaning, signer=signer)
     typer.echo(f"signed: recorded as row {event.sequence}, at {event.recorded:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def addendum(
+    answer_id: AnswerArgument,
+    *,
+    text: Annotated[str, typer.Option(help="What to add; without patient attributes.")],
+    audit: AuditOption = None,
+) -> None:
+    """Add to a signed answer; what was signed stays as it is.
+
+    Example: medvqa addendum 0b5e7a52-7c4f-4b0e-8b8e-0f3c2d1a9e77 --text "seen again on the lateral view"
+    """
+    event = signatures.add_addendum(_open(audit), answer_id, text=text)
+    typer.echo(f"added: recorded as row {event.sequence}, by {event.agent}")
 
 
 def _open(audit: str | None) -> Session:

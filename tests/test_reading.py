@@ -1,11 +1,11 @@
-"""Reviews and signatures, in Python and by command: bound to an answer, or refused in one sentence."""
+"""First reads, reviews, signatures, addenda: bound to an answer, or refused in one sentence."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,12 @@ from medvqa import records
 from medvqa.cli import main
 from medvqa.errors import RecordError, ReviewError
 from medvqa.models.base import Generation
+from medvqa.reading.first_reads import commit_first_read
+from medvqa.reading.reviews import review
+from medvqa.reading.signatures import add_addendum, sign
+from medvqa.reading.stories import read_stories, read_story
+from medvqa.reading.texts import MAX_TEXT_CHARACTERS
 from medvqa.records import Agent, Outcome, Request, record
-from medvqa.review import MAX_TEXT_CHARACTERS, review, sign
 from medvqa.sessions import Session, begin_session
 from medvqa.types import Checks, Token
 
@@ -57,12 +61,16 @@ def session(tmp_path: Path) -> Iterator[Session]:
     """With one answer, made by a model that there is not, about a patient with a pseudonym."""
     with Log(f"sqlite:///{tmp_path / 'trail.sqlite'}", busy_timeout_s=0.2) as log:
         begun = begin_session(log, Agent(name="dr-17", role="radiologist"), key_folder=tmp_path / "keys")
-        request = Request(answer_id=ANSWER_ID, patient="P-A", image=noise(), question="Why?", model=IDENTITY)
-        said = Generation(text="yes", tokens=(Token(text="yes", log_probability=-0.7),), token_ids=(7,))
-        came = Outcome(generation=said, checks=CHECKS, heatmap=None, warnings=())
-        record(log, records.ask(begun.agent, request, heatmap=None))
-        record(log, records.answer(begun.agent, request, came))
+        give_answer(begun, ANSWER_ID, CHECKS)
         yield begun
+
+
+def give_answer(session: Session, answer_id: str, checks: Checks) -> None:
+    request = Request(answer_id=answer_id, patient="P-A", image=noise(), question="Why?", model=IDENTITY)
+    said = Generation(text="yes", tokens=(Token(text="yes", log_probability=-0.7),), token_ids=(7,))
+    came = Outcome(generation=said, checks=checks, heatmap=None, warnings=())
+    record(session.log, records.ask(session.agent, request, heatmap=None))
+    record(session.log, records.answer(session.agent, request, came))
 
 
 @pytest.fixture
@@ -182,15 +190,84 @@ def test_what_the_trail_does_not_take_is_not_reviewed(session: Session, given: A
     assert story(session) == ["ask", "answer"]
 
 
+def test_an_answer_comes_from_unread_to_signed_and_beyond(session: Session) -> None:
+    def where() -> tuple[str, str, str | None]:
+        told = read_story(session.log, ANSWER_ID)
+        return told.state, told.status, told.text
+
+    assert where() == ("unread", "preliminary", "yes")
+    commit_first_read(session, ANSWER_ID, text="no", seconds=4.0)
+    assert where() == ("in_review", "preliminary", "yes")
+    review(session, ANSWER_ID, verdict="reject", text="another patient's")
+    assert where() == ("rejected", "preliminary", None)
+    review(session, ANSWER_ID, verdict="amend", text="yes, on the left")
+    assert where() == ("corrected", "preliminary", "yes, on the left")
+    review(session, ANSWER_ID, verdict="agree")
+    assert where() == ("accepted", "preliminary", "yes")
+    sign(session, ANSWER_ID, meaning="approved")
+    assert where() == ("signed", "final", "yes")
+    add_addendum(session, ANSWER_ID, text="unchanged in May")
+    assert where() == ("addendum", "amended", "yes")
+
+
+def test_nothing_signed_is_overwritten(session: Session) -> None:
+    review(session, ANSWER_ID, verdict="amend", text="left")
+    signed = sign(session, ANSWER_ID, meaning="approved")
+    with pytest.raises(ReviewError, match="stays as it is; add an addendum"):
+        review(session, ANSWER_ID, verdict="reject", text="no")
+    added = add_addendum(session, ANSWER_ID, text=" right, after all ")
+    assert added.entity["text"] == "right, after all"
+    assert added.entity["signature"] == {"sequence": signed.sequence, "hash": signed.hash}
+    assert read_story(session.log, ANSWER_ID).text == "left"
+
+
+def test_an_addendum_needs_a_text_and_a_signature(session: Session) -> None:
+    with pytest.raises(ReviewError, match="not signed yet"):
+        add_addendum(session, ANSWER_ID, text="more")
+    review(session, ANSWER_ID, verdict="agree")
+    sign(session, ANSWER_ID, meaning="approved")
+    with pytest.raises(ReviewError, match="needs a text"):
+        add_addendum(session, ANSWER_ID, text=" ")
+
+
+@pytest.mark.parametrize("verdict", ["image_blind", "fragile"])
+def test_what_the_image_did_not_decide_is_not_signed_as_it_is(session: Session, verdict: Any) -> None:
+    give_answer(session, "doubtful", replace(CHECKS, verdict=verdict))
+    review(session, "doubtful", verdict="agree")
+    with pytest.raises(ReviewError, match=f"{verdict}: amend or reject it"):
+        sign(session, "doubtful", meaning="approved")
+    review(session, "doubtful", verdict="amend", text="no")
+    assert sign(session, "doubtful", meaning="approved").action == "sign"
+
+
+@pytest.mark.parametrize(("text", "skipped"), [("no", False), (None, True), ("  ", True)])
+def test_a_first_read_is_recorded_whether_it_was_made_or_skipped(
+    session: Session, text: str | None, skipped: bool
+) -> None:
+    event = commit_first_read(session, ANSWER_ID, text=text, seconds=3.5)
+    assert (event.action, event.entity["skipped"], event.entity["seconds"]) == ("first_read", skipped, 3.5)
+
+
+def test_stories_of_a_study_are_told_apart(session: Session) -> None:
+    give_answer(session, "second", CHECKS)
+    review(session, "second", verdict="agree")
+    (study,) = {event.study for event in session.log.read(Filter(action="answer"))}
+    assert study is not None
+    told = read_stories(session.log, study=study)
+    assert [(one.answer_id, one.state) for one in told] == [(ANSWER_ID, "unread"), ("second", "accepted")]
+
+
 def test_on_the_command_line(session: Session, run: Callable[..., tuple[int, str]]) -> None:
     assert run("sign", ANSWER_ID, "--meaning", "approved")[0] == 10
     code, said = run("review", ANSWER_ID, "--verdict", "amend", "--text", "left lower lobe")
     assert (code, "amend: recorded as row" in said, "dr-18" in said) == (0, True, True)
     code, said = run("sign", ANSWER_ID, "--meaning", "approved", "--signer", "Dr. Ada Example")
     assert (code, "signed: recorded as row" in said) == (0, True)
-    assert story(session) == ["ask", "answer", "review", "sign"]
+    code, said = run("addendum", ANSWER_ID, "--text", "seen again")
+    assert (code, "added: recorded as row" in said) == (0, True)
+    assert story(session) == ["ask", "answer", "review", "sign", "addendum"]
     events = list(session.log.read(Filter(agent="dr-18")))
-    assert {event.action for event in events} == {"configure", "review", "sign"}
+    assert {event.action for event in events} == {"configure", "review", "sign", "addendum"}
     assert {name for event in events for name in asdict(event)} >= {"recorded", "entity"}
 
 
@@ -202,6 +279,7 @@ def test_on_the_command_line(session: Session, run: Callable[..., tuple[int, str
         (["review", ANSWER_ID, "--verdict", "perhaps"], 2, "is not one of agree, amend, reject"),
         (["review", ANSWER_ID], 2, "--verdict"),
         (["sign", ANSWER_ID], 2, "--meaning"),
+        (["addendum", ANSWER_ID, "--text", "more"], 10, "not signed yet"),
         (["sign", ANSWER_ID, "--meaning", "x", "--audit", "nowhere.sqlite"], 7, "no audit trail"),
     ],
 )
