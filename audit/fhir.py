@@ -93,6 +93,8 @@ MEANINGS: dict[str, Meaning] = {
     Action.REVIEW: Meaning(event="110100", participant="verifier"),
     Action.SIGN: Meaning(event="110100", participant="attester"),
     Action.ADDENDUM: Meaning(event="110100", participant="author"),
+    Action.STOP: Meaning(event="110113", kind="110131", subject=None),
+    Action.RESUME: Meaning(event="110113", kind="110131", subject=None),
     Action.REPORT: Meaning(event="110100", subject="3", participant="author", created=True),
     Action.EXPORT: Meaning(event="110106", action="R"),
     Action.REPLAY: _ACTIVITY,

@@ -23,6 +23,7 @@ from medvqa.reading import reviews, signatures
 from medvqa.records import Agent, Outcome, Request, record
 from medvqa.sessions import Session, begin_session
 from medvqa.settings import default_audit_url, default_key_folder
+from medvqa.stopping import require_running
 from medvqa.study import DEFAULT_LIMITS, Limits, read_study
 from medvqa.types import Answer, Notice
 
@@ -194,6 +195,7 @@ class Assistant:
         by, image, question = self._session.agent, request.image, request.question
         record(self.audit, records.ask(by, request, heatmap=heatmap))
         try:
+            require_running(self.audit, request.image.ref.study_instance_uid)
             noticed = check_image(image, modalities=self.model.modalities)
             strange = check_familiarity(self.model, image, unfamiliar=self._unfamiliar)
             generation = self.model.generate(image, question)

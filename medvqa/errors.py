@@ -5,6 +5,7 @@ MedvqaError
 │   ├── PixelError        one instance's pixel data cannot be decoded or presented
 │   └── LimitError        a file, archive or image is larger than the limits allow
 ├── GateError             the gate refuses an image: an answer about it would mean nothing
+│   └── StoppedError      a person stopped answering, about this study or all
 ├── ModelError            a checkpoint or adapter cannot be loaded, or does not fit its base
 ├── QuestionError         the question is empty or too long for the model
 ├── RecordError           the audit trail did not take the event, so nothing is shown or done
@@ -43,6 +44,10 @@ class GateError(MedvqaError):
     """Raised when the gate refuses an image: an answer about it would mean nothing."""
 
     exit_code = 4
+
+
+class StoppedError(GateError):
+    """Raised when a person stopped answering, about this study or all."""
 
 
 class ModelError(MedvqaError):

@@ -201,6 +201,18 @@ def add_addendum(by: Agent, answered: Event, *, entity: Mapping[str, JSON]) -> E
     return _following(by, answered, Action.ADDENDUM, entity)
 
 
+def switch(by: Agent, action: Action, *, subject: str, study: str | None, reason: str) -> Entry:
+    """A person stopped answering or let it go on, about one study or all."""
+    return Entry(
+        agent=by.name,
+        role=by.role,
+        action=action,
+        subject=subject,
+        study=study,
+        entity={"reason": reason},
+    )
+
+
 def report(by: Agent, *, sha256: str, answers: Sequence[str]) -> Entry:
     """A report about these answers, a file of that SHA-256, is about to be written."""
     return _did(by, Action.REPORT, sha256, {"sha256": sha256, "answers": list(answers)})
