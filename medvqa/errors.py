@@ -1,6 +1,7 @@
 """What can go wrong, as one tree.
 
 MedvqaError
+├── AccessError           a role lacks the permission for what it asked for
 ├── DicomError            a study, file or archive holds no image that can be used
 │   ├── PixelError        one instance's pixel data cannot be decoded or presented
 │   └── LimitError        a file, archive or image is larger than the limits allow
@@ -24,6 +25,12 @@ class MedvqaError(Exception):
     """Base of every error that medvqa raises on purpose."""
 
     exit_code: ClassVar[int] = 1
+
+
+class AccessError(MedvqaError):
+    """Raised when a role lacks the permission for what it asked for."""
+
+    exit_code = 11
 
 
 class DicomError(MedvqaError):

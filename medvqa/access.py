@@ -1,0 +1,57 @@
+"""Who may do what at the screens: roles, and the one sentence for whoever may not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal, TypeAlias, get_args
+
+from medvqa.errors import AccessError
+
+Role: TypeAlias = Literal["reader", "senior", "auditor", "admin", "local"]
+Permission: TypeAlias = Literal["open", "ask", "review", "sign", "report", "stop", "audit", "models"]
+
+PERMISSIONS: Mapping[Role, frozenset[Permission]] = MappingProxyType(
+    {
+        "reader": frozenset({"open", "ask", "review", "models"}),
+        "senior": frozenset({"open", "ask", "review", "sign", "report", "stop", "models"}),
+        "auditor": frozenset({"audit", "models"}),
+        "admin": frozenset({"stop", "audit", "models"}),
+        "local": frozenset(get_args(Permission)),
+    }
+)
+"""Of each role. `local` is the one user of a machine on which nobody logs in: all of it.
+
+A reader's answers are signed by a senior; who audits sees no image, and who looks after the system neither
+reads nor signs.
+"""
+
+_DOING: dict[Permission, str] = {
+    "open": "open a study",
+    "ask": "ask",
+    "review": "review an answer",
+    "sign": "sign",
+    "report": "write a report",
+    "stop": "stop or resume answering",
+    "audit": "read the audit trail",
+    "models": "see models",
+}
+
+
+def may(role: str | None, permission: Permission) -> bool:
+    """Whether a role has a permission; a role that is not known has none."""
+    return any(permission in permissions for known, permissions in PERMISSIONS.items() if known == role)
+
+
+def require(role: str | None, permission: Permission) -> None:
+    """Raise where a role lacks a permission.
+
+    Raises:
+        AccessError: With the roles that have it.
+    """
+    if not may(role, permission):
+        having = [known for known in PERMISSIONS if known != "local" and may(known, permission)]
+        raise AccessError(
+            f"to {_DOING[permission]} takes the role {' or '.join(having)}, and yours is {role or 'none'}; "
+            "ask whoever looks after medvqa.toml"
+        )
