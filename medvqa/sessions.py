@@ -92,6 +92,11 @@ def describe_settings(settings: Settings, key: bytes) -> dict[str, JSON]:
         "precision": settings.precision,
         "threads": settings.threads,
         "unfamiliar": settings.unfamiliar,
+        "studies": None if settings.studies is None else str(settings.studies),
+        "blind_first": settings.blind_first,
+        "session_minutes": settings.session_minutes,
+        "proxy_header": settings.proxy_header,
+        "people": dict(settings.people),
     }
 
 

@@ -4,13 +4,14 @@ import getpass
 import os
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import platformdirs
 
+from medvqa.access import PERMISSIONS, Role
 from medvqa.errors import SettingsError
 from medvqa.types import Precision
 
@@ -46,9 +47,23 @@ class Settings:
     """Processor threads of the model, from 1; None leaves it to the library."""
     unfamiliar: Literal["refuse", "warn"] = "refuse"
     """What happens to a question about an image unlike anything the model was trained on."""
+    studies: Path | None = None
+    """Folder of the screens' worklist: each file, archive or folder right in it may hold one study."""
+    blind_first: bool = False
+    """Whether the screens hold an answer back until the reader committed to one, or skipped that."""
+    session_minutes: int = 30
+    """Minutes without a click after which the screens ask who is there; from 1."""
+    proxy_header: str | None = None
+    """HTTP header in which a proxy names who is logged in. Set it only where nobody reaches the screens but
+    through that proxy: whoever else could send it would be anybody."""
+    people: Mapping[str, Role] = field(default_factory=dict[str, "Role"])
+    """Role of everybody who logs in, by the name that the proxy or the login service gives; a table of the
+    file. Who is not in it may do nothing."""
 
 
 _KEYS = tuple(known.name for known in fields(Settings))
+_NUMBERS = ("threads", "session_minutes")
+_ROLES = tuple(role for role in PERMISSIONS if role != "local")
 
 
 def load_settings(**flags: str | int | None) -> Settings:
@@ -99,7 +114,7 @@ def _from_environment() -> Iterator[tuple[str, Any, str]]:
     for key in _KEYS:
         name = f"MEDVQA_{key.upper()}"
         if value := os.environ.get(name):
-            yield key, _number(value) if key == "threads" else value, f"environment variable {name}"
+            yield key, _parsed(key, value), f"environment variable {name}"
 
 
 def _from_flags(flags: dict[str, str | int | None]) -> Iterator[tuple[str, Any, str]]:
@@ -108,13 +123,19 @@ def _from_flags(flags: dict[str, str | int | None]) -> Iterator[tuple[str, Any, 
             yield key, value, f"option {key!r}"
 
 
-def _check(key: str, value: Any, place: str) -> str | int | Path:
+def _check(key: str, value: Any, place: str) -> Any:
     if key not in _KEYS:
         raise SettingsError(f"{place} is unknown; the keys are {', '.join(_KEYS)}")
-    if key == "threads":
+    if key in _NUMBERS:
         if type(value) is not int or value < 1:
             raise SettingsError(f"{place} must be a whole number from 1, got {value!r}")
         return value
+    if key == "blind_first":
+        if not isinstance(value, bool):
+            raise SettingsError(f"{place} must be true or false, got {value!r}")
+        return value
+    if key == "people":
+        return _check_people(value, place)
     if not isinstance(value, str) or not value.strip():
         raise SettingsError(f"{place} must be text and not empty, got {value!r}")
     if key == "device" and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", value):
@@ -125,9 +146,18 @@ def _check(key: str, value: Any, place: str) -> str | int | Path:
         raise SettingsError(f"{place} must be refuse or warn, got {value!r}")
     if key == "audit_url" and "://" not in value:
         return _sqlite_url(Path(value))
-    if key == "key_folder":
+    if key in ("key_folder", "studies"):
         return Path(value).expanduser().absolute()
     return value
+
+
+def _check_people(value: Any, place: str) -> dict[str, Role]:
+    if not isinstance(value, dict):
+        raise SettingsError(f"{place} must be a table of names and roles, and can only stand in the file")
+    for name, role in cast("dict[str, Any]", value).items():
+        if role not in _ROLES:
+            raise SettingsError(f"{place} gives {name!r} a role that is none of {', '.join(_ROLES)}")
+    return cast("dict[str, Role]", value)
 
 
 def _sqlite_url(path: Path) -> str:
@@ -136,8 +166,13 @@ def _sqlite_url(path: Path) -> str:
     return f"sqlite:///{name}"
 
 
-def _number(text: str) -> int | str:
-    return int(text) if text.isdecimal() else text
+def _parsed(key: str, text: str) -> str | int | bool:
+    """A variable's text as the type of its key; as it stands where it does not fit, to be complained of."""
+    if key in _NUMBERS and text.isdecimal():
+        return int(text)
+    if key == "blind_first" and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    return text
 
 
 def _login_name() -> str:

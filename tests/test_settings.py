@@ -138,3 +138,42 @@ def test_a_user_without_a_login_name_must_say_who_asks(monkeypatch: pytest.Monke
     with pytest.raises(SettingsError, match="set MEDVQA_AGENT or the key agent"):
         load_settings()
     assert load_settings(agent="service").agent == "service"
+
+
+def test_people_and_their_roles_are_a_table_of_the_file() -> None:
+    write('proxy_header = "X-Forwarded-User"\n[people]\n"ada@example.org" = "senior"\nbob = "reader"\n')
+    settings = load_settings()
+    assert settings.people == {"ada@example.org": "senior", "bob": "reader"}
+    assert settings.proxy_header == "X-Forwarded-User"
+
+
+@pytest.mark.parametrize("role", ["local", "surgeon", ""])
+def test_a_role_that_there_is_not_is_refused(role: str) -> None:
+    write(f'[people]\nbob = "{role}"\n')
+    with pytest.raises(SettingsError, match="none of reader, senior, auditor, admin"):
+        load_settings()
+
+
+def test_people_do_not_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDVQA_PEOPLE", "bob=admin")
+    with pytest.raises(SettingsError, match="can only stand in the file"):
+        load_settings()
+
+
+def test_what_the_screens_need_comes_from_the_environment_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MEDVQA_STUDIES", str(tmp_path))
+    monkeypatch.setenv("MEDVQA_BLIND_FIRST", "True")
+    monkeypatch.setenv("MEDVQA_SESSION_MINUTES", "5")
+    settings = load_settings()
+    assert (settings.studies, settings.blind_first, settings.session_minutes) == (tmp_path, True, 5)
+
+
+@pytest.mark.parametrize(("key", "value"), [("BLIND_FIRST", "perhaps"), ("SESSION_MINUTES", "0")])
+def test_what_the_screens_cannot_use_is_refused(
+    monkeypatch: pytest.MonkeyPatch, key: str, value: str
+) -> None:
+    monkeypatch.setenv(f"MEDVQA_{key}", value)
+    with pytest.raises(SettingsError, match=f"MEDVQA_{key}"):
+        load_settings()

@@ -60,8 +60,8 @@ def find_app() -> Path:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Settings as the variables from which the screens' own process reads them."""
-    given = {key: value for key, value in asdict(settings).items() if value is not None}
+    """Settings as the variables from which the screens' process reads them; tables it reads in the file."""
+    given = {key: value for key, value in asdict(settings).items() if not isinstance(value, dict | None)}
     variables = {f"MEDVQA_{key.upper()}": str(value) for key, value in given.items()}
     # What other libraries remark about a file may quote a patient attribute from it.
     variables |= {"PYTHONWARNINGS": "ignore", "TRANSFORMERS_VERBOSITY": "error"}
