@@ -1,61 +1,60 @@
-"""What lies open on one person's screen, kept from run to run of the page."""
+"""What lies open on one person's screen, kept from run to run of the pages."""
 
 from __future__ import annotations
 
-import hashlib
-from concurrent.futures import Future
+import time
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-from medvqa import Answer, Image, Study, read_study
-from medvqa.types import WindowName
+if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """One image as it stands on the screen."""
-
-    image: Image
-    number: int
-    """From 1, as the slider counts."""
-    window: WindowName | None
-    """The CT window chosen; None for the rule of the modality."""
-
-    def is_picture_of(self, other: Shown) -> bool:
-        """Whether both show the same frame in the same window: by reference, for positions can change."""
-        return self.image.ref == other.image.ref and self.window == other.window
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """One question that was asked, once: about what, and the answer to come."""
-
-    shown: Shown
-    pending: Future[Answer]
+    from medvqa import Answer, Heatmap, Study
+    from medvqa.types import HeatmapMethod, ImageRef
+    from ui.asking import Submission
+    from ui.stacks import Served
 
 
 @dataclass(slots=True, kw_only=True)
 class Desk:
-    """The open study and the last question about it."""
+    """The open study, the question on its way, and the maps that were made of answers."""
 
-    path: Path
     study: Study
-    """Shown by the rule of its modality."""
+    served: Served
+    """What the viewer may fetch of it."""
+    banner: str
+    """Whose study it is, by pseudonym."""
     uploaded: TemporaryDirectory[str] | None = None
     """Holds uploaded files; deleted with the desk."""
     submission: Submission | None = None
-    _windowed: dict[WindowName, Study] = field(default_factory=dict[WindowName, Study])
+    seen: dict[str, set[int]] = field(default_factory=dict[str, "set[int]"])
+    """Images that were on screen, from 1, by Series Instance UID."""
+    shown: str | None = None
+    """Id of the answer whose map the viewer can show."""
+    opened: float = field(default_factory=time.monotonic)
+    _refs: dict[str, ImageRef] = field(default_factory=dict[str, "ImageRef"])
 
-    @property
-    def name(self) -> str:
-        """The study's name on screen: eight digits of a digest of its Study Instance UID (0020,000D)."""
-        return hashlib.sha256(self.study.study_instance_uid.encode()).hexdigest()[:8]
+    def lay(self, answer: Answer) -> None:
+        """Keep an answer's map for the viewer."""
+        if answer.heatmap is not None:
+            self.served.heatmaps[answer.answer_id] = answer.heatmap
+            self._refs[answer.answer_id] = answer.image
+        self.shown = answer.answer_id
 
-    def in_window(self, window: WindowName | None) -> Study:
-        """The study in a CT window; its headers are read once a window."""
-        if window is None:
-            return self.study
-        if window not in self._windowed:
-            self._windowed[window] = read_study(self.path, window=window)
-        return self._windowed[window]
+    def show(self, answer_id: str) -> None:
+        """Turn the viewer to the map of another answer, where there is one."""
+        self.shown = answer_id
+
+    def has_heatmap(self, answer_id: str, method: HeatmapMethod) -> bool:
+        """Whether that map was made since the study was opened."""
+        made = self.served.heatmaps.get(answer_id)
+        return made is not None and made.method == method
+
+    def shown_heatmap(self) -> tuple[str, ImageRef, Heatmap] | None:
+        """Where the viewer fetches the map to show, of which image, and the map; none that is mere chance."""
+        heatmap = None if self.shown is None else self.served.heatmaps.get(self.shown)
+        if heatmap is None or self.shown is None:
+            return None
+        if heatmap.grade is not None and heatmap.grade.level == "chance":
+            return None
+        return self.served.source_of(self.shown), self._refs[self.shown], heatmap

@@ -1,51 +1,72 @@
-"""Opening a study: by its path on this machine, or from files that the browser sends."""
+"""Opening a study: from the worklist, by its path on this machine, or from files that the browser sends."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import streamlit as st
-from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+from medvqa import LimitError, Study
 from medvqa.assistant import open_study
-from medvqa.sessions import Session
 from ui.desk import Desk
-from ui.messages import errors_shown, show_notices
+from ui.stacks import BROWSER, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+    from medvqa.sessions import Session
+
+MOST_FILES = 5000
+"""Of one upload: more than the slices of any study that a browser should be asked to send."""
 
 
-def choose_study(session: Session) -> Desk | None:
-    """Draw both ways to open a study, and what is open; None where nothing is."""
-    with st.form("by path", border=False):
+def offer_opening(session: Session) -> bool:
+    """Draw both ways to open a study that is not in the worklist; True once one is open.
+
+    Raises:
+        MedvqaError, AuditError: If what was named or sent is no study, or the trail did not take it.
+    """
+    by_path, by_upload = st.columns(2)
+    with by_path.form("by path", border=False):
         path = st.text_input(
             "Path on this machine", key="path", help="A DICOM, PNG or JPEG file, a folder or a ZIP archive."
         )
-        by_path = st.form_submit_button("Open", width="stretch")
+        opened = st.form_submit_button("Open", width="stretch")
     # Cleared, for a file's name may be a patient's.
-    with st.form("by upload", border=False, clear_on_submit=True):
+    with by_upload.form("by upload", border=False, clear_on_submit=True):
         files = st.file_uploader("Or files from your browser", key="files", accept_multiple_files=True)
-        by_upload = st.form_submit_button("Open files", width="stretch")
-    with errors_shown(), st.spinner("Reading the study"):
-        if by_path and path.strip():
-            st.session_state.desk = open_path(session, Path(path.strip()))
-        elif by_upload and files:
-            st.session_state.desk = open_upload(session, files)
-    desk: Desk | None = st.session_state.get("desk")
-    if desk is not None:
-        count = len(desk.study.images)
-        st.markdown(f"**Study {desk.name}**, {count} image{'s' * (count != 1)}")
-        show_notices(desk.study.warnings)
-    return desk
+        sent = st.form_submit_button("Open files", width="stretch")
+    with st.spinner("Reading the study"):
+        if opened and path.strip():
+            lay_out(session, open_study(session, Path(path.strip())))
+            return True
+        if sent and files:
+            lay_out(session, *open_upload(session, files))
+            return True
+    return False
 
 
-def open_path(session: Session, path: Path) -> Desk:
-    """Read a study where it lies; that it was opened is recorded."""
-    return Desk(path=path, study=open_study(session, path))
+def lay_out(session: Session, study: Study, uploaded: TemporaryDirectory[str] | None = None) -> None:
+    """Lay a study on this person's desk, in place of what lay there."""
+    browser = st.context.cookies.get(BROWSER, "")
+    st.session_state.desk = Desk(
+        study=study,
+        served=serve(study, browser=browser),
+        banner=f"Patient {session.pseudonym_of(study) or 'not named in the files'}",
+        uploaded=uploaded,
+    )
 
 
-def open_upload(session: Session, files: Sequence[UploadedFile]) -> Desk:
+def open_upload(session: Session, files: Sequence[UploadedFile]) -> tuple[Study, TemporaryDirectory[str]]:
     """Read a study from uploaded files, kept under neutral names in a folder that goes with the desk."""
+    if len(files) > MOST_FILES:
+        raise LimitError(f"{len(files)} files are more than the {MOST_FILES} that may be sent; open a folder")
     folder = TemporaryDirectory(prefix="medvqa-")
     for number, file in enumerate(files, start=1):
         (Path(folder.name) / f"uploaded file {number}").write_bytes(file.getbuffer())
     path = Path(folder.name) / "uploaded file 1" if len(files) == 1 else Path(folder.name)
-    return Desk(path=path, study=open_study(session, path), uploaded=folder)
+    return open_study(session, path), folder

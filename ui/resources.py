@@ -1,28 +1,42 @@
 """What one session holds, and what all of them share: the model, the trail, the thread that asks."""
 
+from __future__ import annotations
+
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from audit import Log
 from medvqa import Assistant, load_model
 from medvqa.models.checkpoints import DEFAULT_MODEL
-from medvqa.models.huggingface import HuggingFaceModel
-from medvqa.sessions import Session, begin_configured_session
-from medvqa.settings import load_settings
-from medvqa.types import Precision
+from medvqa.records import Agent
+from medvqa.sessions import Session, begin_session
+from medvqa.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from medvqa.models.huggingface import HuggingFaceModel
+    from medvqa.types import Precision
+    from ui.people import Person
 
 
-def open_session() -> Session:
-    """This browser session's place at the trail; its login is recorded once.
+def open_session(person: Person, settings: Settings) -> Session:
+    """This browser session's place at the trail; its login is recorded once, and again for another person.
 
     Raises:
-        MedvqaError, AuditError: If settings, keys or trail are of no use.
+        MedvqaError, AuditError: If keys or trail are of no use.
     """
-    if "session" not in st.session_state:
-        settings = load_settings()
-        log = open_log(settings.audit_url)
-        st.session_state.session = begin_configured_session(log, settings, screens=True)
+    known: Session | None = st.session_state.get("session")
+    if known is not None and known.agent.name == person.name:
+        return known
+    role = settings.role if person.through == "local" else person.role
+    st.session_state.session = begin_session(
+        open_log(settings.audit_url),
+        Agent(name=person.name, role=role),
+        key_folder=settings.key_folder,
+        settings=settings,
+        screens=True,
+    )
     return st.session_state.session
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from audit import Filter
 from audit.actions import Action
+from medvqa import records
 from medvqa.errors import ReviewError
+from medvqa.prompts import clean_question
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from audit import Event, Log
+    from medvqa.types import Image, ModelIdentity
 
 State: TypeAlias = Literal["unread", "in_review", "accepted", "corrected", "rejected", "signed", "addendum"]
 ReportStatus: TypeAlias = Literal["preliminary", "final", "amended"]
@@ -91,6 +95,18 @@ def read_stories(log: Log, *, study: str) -> list[Story]:
         AuditError: If the trail cannot be read.
     """
     return tell(log.read(Filter(study=study)))
+
+
+def find_same(stories: Iterable[Story], image: Image, question: str, model: ModelIdentity) -> Story | None:
+    """The last answer to the same words about the same pixels, shown alike, by the same model."""
+    # As JSON gives it back, for so the trail holds it.
+    wanted = json.loads(json.dumps(records.describe_request(image, clean_question(question), model)))
+    found: Story | None = None
+    for story in stories:
+        entity = story.answered.entity
+        if all(entity[name] == wanted[name] for name in ("question", "image", "applied", "model")):
+            found = story
+    return found
 
 
 def tell(events: Iterable[Event]) -> list[Story]:

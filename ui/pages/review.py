@@ -1,0 +1,37 @@
+"""Reading one study: its images on the left; questions, answers and what to make of them on the right."""
+
+import streamlit as st
+
+from medvqa.reading.stories import read_stories
+from ui.asking import ask, receive
+from ui.exchange import show_exchange
+from ui.judging import ask_first_read, judge, offer_addendum, offer_signature
+from ui.messages import errors_shown, show_notices
+from ui.page import begin_page
+from ui.stopping import show_switch
+from ui.viewing import show_study
+
+person, session, settings = begin_page("Review", "open")
+desk = st.session_state.get("desk")
+if desk is None:
+    st.info("No study is open. Choose one in the worklist, or open one there by its path or from files.")
+    st.stop()
+
+left, right = st.columns([7, 5], gap="small")
+with left, errors_shown():
+    looked = show_study(desk, banner=desk.banner)
+    show_notices(desk.study.warnings)
+with right, errors_shown():
+    show_switch(session, person, study=desk.study.study_instance_uid)
+    if person.may("ask"):
+        ask(session, desk, looked.image_number)
+    receive(desk)
+    for story in reversed(read_stories(session.log, study=desk.study.study_instance_uid)):
+        if settings.blind_first and not ask_first_read(story, session):
+            continue
+        show_exchange(story)
+        if person.may("review"):
+            judge(story, session)
+        if person.may("sign"):
+            offer_signature(story, session, person, unseen=looked.unseen)
+            offer_addendum(story, session)

@@ -1,0 +1,25 @@
+"""The worklist: which studies there are, how far each has come, and the way to each of them."""
+
+import streamlit as st
+
+from medvqa.assistant import open_study
+from ui.listing import choose_listed, read_worklist
+from ui.messages import errors_shown
+from ui.opening import lay_out, offer_opening
+from ui.page import begin_page
+
+person, session, settings = begin_page("Worklist", "open")
+with errors_shown():
+    listed = read_worklist(session, settings)
+    if not listed:
+        st.info(
+            "The worklist is empty. Name a folder of studies with the key studies in medvqa.toml, or open "
+            "one study below."
+        )
+    chosen = choose_listed(listed, session) if listed else None
+    if chosen is not None:
+        lay_out(session, open_study(session, chosen.path))
+        st.switch_page("pages/review.py")
+with st.expander("Open a study that is not in the list", expanded=not listed), errors_shown():
+    if offer_opening(session):
+        st.switch_page("pages/review.py")
