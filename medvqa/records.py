@@ -233,6 +233,11 @@ def read_trail(by: Agent, *, command: str, entity: Mapping[str, JSON]) -> Entry:
     return _did(by, Action.READ_TRAIL, "trail", {"command": command, **entity})
 
 
+def export_trail(by: Agent, *, entity: Mapping[str, JSON]) -> Entry:
+    """Events of the trail are about to leave it; `entity` says which, in what form, with what digest."""
+    return _did(by, Action.EXPORT, "trail", {"command": "export", **entity})
+
+
 def describe_request(image: Image, question: str, model: ModelIdentity) -> dict[str, Any]:
     """What was asked, of which pixels, of which model."""
     return {

@@ -9,10 +9,8 @@ from ui.style import STYLE
 PAGES = (
     ("pages/worklist.py", "Worklist", "list", "open"),
     ("pages/review.py", "Review", "visibility", "open"),
-    ("pages/reports.py", "Reports", "description", "report"),
     ("pages/audit.py", "Audit", "policy", "audit"),
     ("pages/models.py", "Models", "model_training", "models"),
-    ("pages/quality.py", "Quality", "monitoring", "audit"),
 )
 """File, title, icon, and the permission that it takes."""
 

@@ -1,17 +1,31 @@
-"""Where an answer is recorded, and whether the record still is as it was written."""
+"""The audit trail on the screen: searched, one subject's whole story, verified, exported."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from audit import Verification
-from medvqa import Answer
-from medvqa.records import read_trail, record
-from medvqa.sessions import Session
+from audit import Filter
+from audit.actions import Action
+from audit.export import export
+from medvqa.records import export_trail, read_trail, record
 from medvqa.signing_keys import trusted_keys
 from ui.messages import plain
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from audit import Event, Verification
+    from medvqa.sessions import Session
+
 MOST_PROBLEMS = 5
 """Problems spelt out on the page; `medvqa audit verify` lists them all."""
-
+MOST_EVENTS = 500
+"""Of one search."""
+ANY = "any"
 VERIFY_HELP = (
     "Recomputes every hash of the trail and names each row that was altered, deleted, moved or slipped in."
     " Only a signed checkpoint that is kept elsewhere shows that no rows were cut off the end or rewritten:"
@@ -19,20 +33,105 @@ VERIFY_HELP = (
 )
 
 
-def show_trail(answer: Answer, session: Session) -> None:
-    """Draw where `answer` is recorded, and a button that verifies the whole trail.
+def search_trail(session: Session) -> None:
+    """Draw a search, its events, and the whole story of the one that is chosen; the search is recorded.
 
     Raises:
         RecordError: If the trail does not take it that somebody reads it.
+        AuditError: If the trail cannot be read.
+    """
+    with st.form("search"):
+        action, agent, patient, study, text = st.columns(5)
+        wanted = {
+            "action": action.selectbox("Action", (ANY, *Action)),
+            "agent": agent.text_input("Agent"),
+            "patient": patient.text_input("Patient (pseudonym)"),
+            "study": study.text_input("Study Instance UID"),
+            "text": text.text_input("Text in the event"),
+        }
+        if st.form_submit_button("Search"):
+            given = {name: value for name, value in wanted.items() if value and value != ANY}
+            st.session_state.found = look_up(session, given)
+    found: tuple[dict[str, str], list[Event]] | None = st.session_state.get("found")
+    if found is None:
+        st.info("Search for events, or leave all empty for the newest. That you search is recorded too.")
+        return
+    given, events = found
+    chosen = choose_event(events)
+    if chosen is not None:
+        show_story(session, chosen)
+    offer_export(session, given)
+
+
+def look_up(session: Session, given: dict[str, str]) -> tuple[dict[str, str], list[Event]]:
+    """The newest events that match, after it was recorded who looks for what."""
+    events = list(session.log.read(Filter(**given), limit=MOST_EVENTS, newest_first=True))
+    about = {"through": "screens", "given": given, "found": {"events": len(events)}}
+    record(session.log, read_trail(session.agent, command="search", entity=about))
+    return given, events
+
+
+def choose_event(events: Sequence[Event]) -> Event | None:
+    """Draw events as a table; the one that was chosen."""
+    st.caption(f"{len(events)} events" + (", the newest of more" if len(events) == MOST_EVENTS else ""))
+    rows = st.dataframe(
+        [
+            {
+                "Row": event.sequence,
+                "When (UTC)": f"{event.recorded:%Y-%m-%d %H:%M:%S}",
+                "Action": event.action,
+                "Agent": event.agent,
+                "Role": event.role,
+                "Outcome": event.outcome,
+                "Verdict": event.verdict,
+                "Subject": event.subject,
+                "Patient": event.patient,
+            }
+            for event in events
+        ],
+        key="events",
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+    ).selection.rows
+    return events[rows[0]] if rows else None
+
+
+def show_story(session: Session, chosen: Event) -> None:
+    """Draw all events about one subject, each with all that it holds."""
+    events = list(session.log.read(Filter(subject=chosen.subject), limit=MOST_EVENTS))
+    st.markdown(f"**{len(events)} events about {plain(chosen.subject)}**")
+    for event in events:
+        title = f"{event.sequence}: {event.action} by {event.agent}, {event.recorded:%Y-%m-%d %H:%M:%S} UTC"
+        with st.expander(plain(title), expanded=event.sequence == chosen.sequence):
+            st.caption(f"Leaf hash {event.hash}")
+            st.code(json.dumps(event.entity, indent=2, ensure_ascii=False), language="json")
+
+
+def offer_export(session: Session, given: dict[str, str]) -> None:
+    """Draw the button that exports what was searched for; what it makes is recorded before it is offered."""
+    form, button = st.columns([1, 3], vertical_alignment="bottom")
+    chosen = form.selectbox("Export as", ("csv", "ndjson", "fhir-r4", "fhir-r5"))
+    if button.button("Make the export"):
+        out = io.StringIO()
+        exported = export(session.log, out, form=chosen, matching=Filter(**given))
+        found = {"events": exported.events, "sha256": exported.sha256}
+        about = {"through": "screens", "given": {"form": chosen, **given}, "found": found}
+        record(session.log, export_trail(session.agent, entity=about))
+        st.download_button(f"Download {exported.events} events", out.getvalue(), f"trail.{chosen}")
+
+
+def verify_trail(session: Session) -> None:
+    """Draw the button that recomputes the whole trail, and what it found.
+
+    Raises:
+        RecordError: If the trail does not take it that somebody verifies it.
         AuditError: If the trail or the public keys cannot be read.
     """
-    place, button = st.columns([2, 1], vertical_alignment="center")
-    place.caption(f"Audit row {answer.audit_id}, answer {answer.answer_id}")
-    if button.button("Verify trail", key="verify", help=VERIFY_HELP, width="stretch"):
+    if st.button("Verify the trail", key="verify", help=VERIFY_HELP):
         with st.spinner("Recomputing the trail"):
             record(session.log, read_trail(session.agent, command="verify", entity={"through": "screens"}))
-            verification = session.log.verify(keys=trusted_keys(session.key_folder))
-        show_verification(verification)
+            show_verification(session.log.verify(keys=trusted_keys(session.key_folder)))
 
 
 def show_verification(verification: Verification) -> None:

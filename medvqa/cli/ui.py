@@ -21,6 +21,14 @@ STREAMLIT_OPTIONS = {
     "browser.gatherUsageStats": "false",
     "client.showErrorDetails": "none",
     "client.toolbarMode": "minimal",
+    # Else a page shows whatever text stands in its file, such as what explains a constant.
+    "runner.magicEnabled": "false",
+    # A dark reading room; each text on its ground keeps to WCAG AA.
+    "theme.base": "dark",
+    "theme.backgroundColor": "#0d1217",
+    "theme.secondaryBackgroundColor": "#1a232c",
+    "theme.textColor": "#dbe7f2",
+    "theme.primaryColor": "#5ba6e0",
 }
 
 
@@ -40,23 +48,23 @@ def ui(
     Then open the address that is printed; stop with Ctrl+C.
     """
     settings = load_settings(audit_url=audit, model=model, adapter=adapter)
-    command = [sys.executable, "-m", "streamlit", "run", str(find_app()), f"--server.port={port}"]
+    command = [sys.executable, "-m", "streamlit", "run", str(find_server()), f"--server.port={port}"]
     command += [f"--{name}={value}" for name, value in STREAMLIT_OPTIONS.items()]
     # In place of this process: whoever stops `medvqa ui` must not leave a server behind that shows studies.
     os.execve(sys.executable, command, {**os.environ, **environment(settings)})  # noqa: S606
 
 
-def find_app() -> Path:
-    """The page's file, found without importing it: `medvqa` knows nothing of screens.
+def find_server() -> Path:
+    """The file that Streamlit is started on, found without importing it: `medvqa` knows nothing of screens.
 
     Raises:
         MedvqaError: If the screens are not installed.
     """
     package = find_spec("ui")
-    app = None if package is None or package.origin is None else Path(package.origin).with_name("app.py")
-    if app is None or not app.is_file():
-        raise MedvqaError("the screens are not installed: there is no ui/app.py; install medvqa as a whole")
-    return app
+    server = None if package is None or package.origin is None else Path(package.origin).with_name("server.py")
+    if server is None or not server.is_file():
+        raise MedvqaError("the screens are not installed: there is no ui/server.py; install medvqa as a whole")
+    return server
 
 
 def environment(settings: Settings) -> dict[str, str]:
