@@ -2,7 +2,7 @@
 
 Canaries stand in every attribute of pydicom's dictionary that holds words or dates, in sequences and private
 attributes, and in the names of files and folders. Then the real path is walked: reading, answers with
-heatmaps, refusals, broken pixels, reviews, signatures, exports, a report, the commands, the page. Two limits
+heatmaps, refusals, broken pixels, reviews, signatures, exports, a report, the commands, the pages. Two limits
 are left out, since they are meant: a question or review is recorded as it is written, and an error tells the
 person who named a file which one it is about.
 """
@@ -40,6 +40,7 @@ from medvqa.errors import GateError, MedvqaError, PixelError
 from medvqa.models.huggingface import HuggingFaceModel
 from medvqa.records import Agent
 from medvqa.sessions import begin_session
+from ui.stack_viewer.packets import pack_frame
 
 pytestmark = pytest.mark.slow
 
@@ -101,7 +102,7 @@ def walked(default_model: HuggingFaceModel, tmp_path_factory: pytest.TempPathFac
             walk_in_python(walk, assistant)
             walk_through_the_demonstration(walk, assistant, patch)
             walk_through_the_commands(walk)
-            walk_through_the_page(walk)
+            walk_through_the_pages(walk)
             walk_through_exports(walk, log)
             # The log stays open, so that the write-ahead log is looked through as well.
             yield walk
@@ -195,18 +196,24 @@ def command(walk: Walked, *arguments: str, fails: bool = False) -> str:
     return ended.stdout
 
 
-def walk_through_the_page(walk: Walked) -> None:
-    page = AppTest.from_file(PAGE, default_timeout=200).run()
+def walk_through_the_pages(walk: Walked) -> None:
+    page = AppTest.from_file(PAGE, default_timeout=200)
     for study in (walk.planted[1], walk.planted[3]):
+        page.switch_page("pages/worklist.py").run()
         page.text_input(key="path").set_value(str(study))
         next(button for button in page.button if button.label == "Open").click().run()
+        page.switch_page("pages/review.py").run()
         page.text_input(key="question").set_value(QUESTION)
         next(button for button in page.button if button.label == "Ask").click().run()
         assert not page.exception
-        # The field for the path holds what the person typed.
-        groups = (page.markdown, page.caption, page.warning, page.error, page.html, page.get("imgs"))
+        groups = (page.markdown, page.caption, page.warning, page.error, page.html, page.metric)
         walk.said.extend(str(element.proto) for group in groups for element in group)
-    assert any("48 x 40 pixels" in text for text in walk.said)
+        frame = page.session_state.desk.study.frames[0]
+        walk.said.append(pack_frame(frame)[:1000].decode("latin-1"))
+    page.switch_page("pages/audit.py").run()
+    next(button for button in page.button if button.label == "Search").click().run()
+    walk.said.append(page.dataframe[0].value.to_csv())
+    assert any(QUESTION in text for text in walk.said)
 
 
 def walk_through_exports(walk: Walked, log: Log) -> None:

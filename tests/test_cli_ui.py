@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import ui
 from medvqa.cli import app as cli
-from medvqa.cli.ui import find_app
+from medvqa.cli.ui import find_server
 from medvqa.errors import MedvqaError
 
 FOLDER = Path(ui.__file__).parent
@@ -37,7 +37,7 @@ def test_the_command_starts_streamlit_on_this_machine_alone(monkeypatch: pytest.
     assert result.exit_code == 0
     command = started["command"]
     assert started["path"] == sys.executable
-    assert command[:5] == [sys.executable, "-m", "streamlit", "run", str(FOLDER / "app.py")]
+    assert command[:5] == [sys.executable, "-m", "streamlit", "run", str(FOLDER / "server.py")]
     assert {"--server.port=8601", "--server.address=127.0.0.1", "--browser.gatherUsageStats=false"} <= set(
         command
     )
@@ -48,4 +48,4 @@ def test_the_command_starts_streamlit_on_this_machine_alone(monkeypatch: pytest.
 def test_missing_screens_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("medvqa.cli.ui.find_spec", lambda _: None)
     with pytest.raises(MedvqaError, match="the screens are not installed"):
-        find_app()
+        find_server()

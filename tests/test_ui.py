@@ -1,13 +1,14 @@
-"""The page, run by Streamlit's own AppTest with the default model, whatever that answers."""
+"""The pages, run by Streamlit's own AppTest with the default model, whatever that answers."""
 
 from __future__ import annotations
 
 import io
+import re
 import sqlite3
+import time
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
 from pathlib import Path
 from threading import Timer
 from typing import Any
@@ -25,13 +26,14 @@ from medvqa import Answer
 from medvqa.checks.verdict import MEANINGS
 from medvqa.signing_keys import signing_key_path
 from medvqa.types import NOT_FOR_DIAGNOSIS, HeatmapLevel
+from ui.asking import Submission
 from ui.desk import Desk
 from ui.messages import plain
+from ui.people import Person
 from ui.trail import MOST_PROBLEMS
 
-PAGE = Path(ui.__file__).with_name("app.py")
+PAGES = Path(ui.__file__).with_name("app.py")
 MR = "MR_small.dcm"
-CT = "CT_small.dcm"
 
 
 @pytest.fixture(autouse=True)
@@ -43,12 +45,17 @@ def trail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "trail.sqlite"
     monkeypatch.setenv("MEDVQA_AUDIT_URL", str(path))
     monkeypatch.setenv("MEDVQA_KEY_FOLDER", str(tmp_path / "keys"))
+    monkeypatch.setenv("MEDVQA_AGENT", "dr-17")
     return path
 
 
 @pytest.fixture
 def page() -> AppTest:
-    return AppTest.from_file(PAGE, default_timeout=200).run()
+    return AppTest.from_file(PAGES, default_timeout=200).run()
+
+
+def configure(text: str) -> None:
+    Path("medvqa.toml").write_text(text, encoding="utf-8")
 
 
 def sample(name: str) -> Path:
@@ -56,8 +63,11 @@ def sample(name: str) -> Path:
 
 
 def open_study(page: AppTest, path: Path | str) -> AppTest:
+    page.switch_page("pages/worklist.py").run()
     page.text_input(key="path").set_value(str(path))
-    return press(page, "Open")
+    press(page, "Open")
+    # AppTest shows the page that was switched to, but would run the one before again.
+    return page if page.error else page.switch_page("pages/review.py").run()
 
 
 def ask(page: AppTest, question: str = "Is there a tumor?", *, heatmap: str = "none") -> AppTest:
@@ -71,6 +81,22 @@ def press(page: AppTest, label: str) -> AppTest:
     return button.click().run()
 
 
+def write(page: AppTest, label: str, text: str) -> None:
+    (area,) = [one for one in (*page.text_area, *page.text_input) if one.label == label]
+    area.set_value(text)
+
+
+def judge(page: AppTest, verdict: str, text: str, label: str) -> AppTest:
+    press(page, verdict.capitalize())
+    write(page, label, text)
+    return press(page, f"Record: {verdict}")
+
+
+def sign(page: AppTest, typed: str = "dr-17") -> AppTest:
+    write(page, "Type dr-17 to sign", typed)
+    return press(page, "Sign")
+
+
 def events(path: Path, action: str = "answer") -> list[audit.Event]:
     with audit.Log(f"sqlite:///{path}", create=False) as log:
         return list(log.read(audit.Filter(action=action)))
@@ -81,46 +107,75 @@ def actions(path: Path) -> list[str]:
         return [event.action for event in log.read()]
 
 
-def picture(page: AppTest) -> Any:
-    (images,) = page.image
-    return images.proto.imgs[0].url
-
-
 def words(page: AppTest) -> str:
     """Everything that the page says, Markdown's escapes taken out."""
     groups = (page.markdown, page.caption, page.info, page.warning, page.error, page.success, page.html)
     said = [
         element.value if hasattr(element, "value") else element.body for group in groups for element in group
     ]
-    return "\n".join(said).replace("\\", "")
+    return "\n".join([one.value for one in page.subheader] + said).replace("\\", "")
 
 
-def test_opening_shows_the_image_and_its_digest_but_no_patient(page: AppTest) -> None:
-    assert [info.value for info in page.info] == ["Open a study to ask about it."]
+def desk_of(page: AppTest) -> Desk:
+    return page.session_state.desk
+
+
+def test_an_empty_worklist_says_how_to_fill_it(page: AppTest) -> None:
+    assert not page.exception
+    assert "Name a folder of studies with the key studies in medvqa.toml" in words(page)
+    page.switch_page("pages/review.py").run()
+    assert "No study is open" in words(page)
+    assert not page.button
+
+
+def test_the_worklist_tells_how_far_each_study_has_come(tmp_path: Path) -> None:
+    studies = tmp_path / "studies"
+    (studies / "stack").mkdir(parents=True)
+    for number in (1, 2):
+        dicom_builder.write(studies / "stack" / f"{number}.dcm", dicom_builder.image(number=number))
+    (studies / "mr.dcm").write_bytes(sample(MR).read_bytes())
+    (studies / "notes.txt").write_text("no study")
+    configure(f'studies = "{studies}"\n')
+    page = AppTest.from_file(PAGES, default_timeout=200).run()
+    table = page.dataframe[0].value
+    mr, notes, stack = (table.iloc[row] for row in range(3))
+    assert (mr["Modality"], mr["Images"], mr["Progress"]) == ("MR", 1, "unread")
+    assert (stack["Modality"], stack["Images"], stack["Progress"]) == ("CT", 2, "unread")
+    assert "notes.txt is not a DICOM file" in notes["Study"]
+
+    page.session_state["worklist"] = {"selection": {"rows": [0], "columns": [], "cells": []}}
+    page.run()
+    assert not page.exception
+    assert [one.value for one in page.subheader] == ["Review"]
+    page.switch_page("pages/review.py").run()
+    ask(page)
+    page.switch_page("pages/worklist.py").run()
+    row = page.dataframe[0].value.iloc[0]
+    assert (row["Progress"], row["Unsigned answers"]) == ("in review", 1)
+    page.pills(key="progress").set_value(["unread"]).run()
+    assert list(page.dataframe[0].value["Modality"]) == ["CT"]
+
+
+def test_opening_shows_the_study_but_no_patient(page: AppTest) -> None:
     open_study(page, sample(MR))
     assert not page.exception
     assert not page.error
-    assert picture(page)
-    assert "MR, image 1, 64 x 64 pixels" in words(page)
+    assert [one.value for one in page.subheader] == ["Review"]
+    assert re.fullmatch(r"Patient P-[A-Z0-9]+", desk_of(page).banner)
     dataset = pydicom.dcmread(sample(MR))
     for keyword in ("PatientName", "PatientID", "StudyInstanceUID"):
-        assert str(dataset[keyword].value) not in words(page)
+        assert str(dataset[keyword].value) not in words(page) + desk_of(page).banner
 
 
 @pytest.mark.parametrize("path", ["nothing there.dcm", "."])
-def test_a_bad_path_is_one_sentence(page: AppTest, path: str) -> None:
+def test_a_bad_path_is_one_sentence_and_leaves_the_open_study_open(page: AppTest, path: str) -> None:
+    open_study(page, sample(MR))
+    before = desk_of(page)
     open_study(page, path)
     assert not page.exception
     (error,) = page.error
     assert "\n" not in error.value
-    assert not page.image
-
-
-def test_a_bad_path_leaves_the_open_study_open(page: AppTest) -> None:
-    open_study(page, sample(MR))
-    open_study(page, "nothing there.dcm")
-    assert len(page.error) == 1
-    assert picture(page)
+    assert desk_of(page) is before
 
 
 def test_an_answer_is_shown_with_its_worth_and_recorded_once(page: AppTest, trail: Path) -> None:
@@ -129,40 +184,57 @@ def test_an_answer_is_shown_with_its_worth_and_recorded_once(page: AppTest, trai
     assert not page.exception
     assert not page.error
     (event,) = events(trail)
-    assert event.action == "answer"
     assert event.entity["question"] == "Is there a tumor?"
     checks: Any = event.entity["checks"]
     said = words(page)
-    assert f"**{checks['verdict']}**: {MEANINGS[checks['verdict']]}" in said
+    assert MEANINGS[checks["verdict"]] in said
     assert f"Audit row {event.sequence}, answer {event.subject}" in said
-    assert said.count(NOT_FOR_DIAGNOSIS) == 2
+    assert NOT_FOR_DIAGNOSIS in said
     shown = {metric.label: metric.value for metric in page.metric}
-    assert shown["Confidence, uncalibrated"] == f"{checks['confidence']:.2f}"
-    assert shown["Image reliance"] == f"{checks['image_reliance']:+.2f} nats"
+    assert shown["Uncalibrated"] == f"{checks['confidence']:.2f}"
+    assert shown["Image reliance"] == f"{checks['image_reliance']:+.2f}"
+    assert shown["Image effect"] == f"{checks['image_effect']:+.2f}"
+    assert shown["Wording effect"] == f"{checks['wording_effect']:+.2f}"
 
     page.run()
     page.selectbox(key="method").set_value("attention").run()
-    assert f"answer {event.subject}" in words(page)
     assert len(events(trail)) == 1
-
     ask(page, "Which organ is shown?")
-    assert [found.entity["question"] for found in events(trail)] == [
-        "Is there a tumor?",
-        "Which organ is shown?",
-    ]
+    asked = [found.entity["question"] for found in events(trail)]
+    assert asked == ["Is there a tumor?", "Which organ is shown?"]
+    assert words(page).index("Which organ is shown?") < words(page).index("Is there a tumor?")
+
+
+def test_the_same_question_is_answered_once_unless_a_map_is_wanted(page: AppTest, trail: Path) -> None:
+    open_study(page, sample(MR))
+    ask(page)
+    ask(page, " Is there a tumor? ")
+    assert len(events(trail)) == 1
+    assert "the recorded answer is shown" in page.toast[0].value
+    ask(page, heatmap="attention")
+    ask(page, heatmap="attention")
+    assert len(events(trail)) == 2
 
 
 def test_a_second_click_while_waiting_asks_nothing(page: AppTest, trail: Path) -> None:
     open_study(page, sample(MR))
     ask(page)
-    desk: Desk = page.session_state.desk
-    assert desk.submission is not None
-    answer, pending = desk.submission.pending.result(), Future[Answer]()
-    desk.submission = replace(desk.submission, pending=pending)
+    (answer,) = desk_of(page).answers.values()
+    pending = Future[Answer]()
+    desk_of(page).submission = Submission(question="Why?", pending=pending)
     Timer(1, pending.set_result, [answer]).start()
     ask(page, "Which organ is shown?")
-    assert f"answer {answer.answer_id}" in words(page)
     assert len(events(trail)) == 1
+
+
+def test_the_answers_of_another_day_are_there_but_their_maps_are_not(page: AppTest, trail: Path) -> None:
+    open_study(page, sample(MR))
+    ask(page, heatmap="attention")
+    (event,) = events(trail)
+    again = AppTest.from_file(PAGES, default_timeout=200).run()
+    open_study(again, sample(MR))
+    assert f"answer {event.subject}" in words(again)
+    assert desk_of(again).mapped() is None
 
 
 def test_a_heatmap_no_better_than_chance_gives_way_to_the_reason(
@@ -170,33 +242,25 @@ def test_a_heatmap_no_better_than_chance_gives_way_to_the_reason(
 ) -> None:
     grade_of("chance")
     open_study(page, sample(MR))
-    bare = picture(page)
     ask(page, heatmap="attention")
-    page.toggle[0].set_value(True).run()
-    assert picture(page) == bare
-    assert "It is chance." in [caption.value for caption in page.caption]
+    assert "It is chance." in words(page)
+    assert desk_of(page).mapped() is None
 
 
-def test_the_heatmap_is_laid_over_only_when_asked_for(
+def test_the_viewer_turns_to_the_map_of_the_answer_wanted(
     page: AppTest, grade_of: Callable[[HeatmapLevel], None]
 ) -> None:
     grade_of("good")
     open_study(page, sample(MR))
-    bare = picture(page)
-    ask(page)
-    assert not page.toggle
     ask(page, heatmap="attention")
-    assert not page.exception
-    assert picture(page) == bare
-    page.toggle[0].set_value(True).run()
-    covered = picture(page)
-    assert covered != bare
-    page.slider(key="opacity").set_value(0.2).run()
-    assert picture(page) not in (bare, covered)
-    page.slider(key="opacity").set_value(0.0).run()
-    assert picture(page) == bare
-    ask(page, heatmap="attention")
-    assert page.toggle[0].value is False
+    first = desk_of(page).mapped()
+    ask(page, "Which organ is shown?", heatmap="attention")
+    second = desk_of(page).mapped()
+    assert first is not None
+    assert second is not None
+    assert first.answer_id != second.answer_id
+    press(page, "Show this map in the viewer")
+    assert desk_of(page).mapped() is first
 
 
 def test_a_blank_image_is_refused_in_one_sentence_and_on_record(
@@ -209,7 +273,6 @@ def test_a_blank_image_is_refused_in_one_sentence_and_on_record(
     assert not page.exception
     assert len(page.error) == 1
     assert "looks the same, so there is nothing to ask about" in words(page)
-    assert NOT_FOR_DIAGNOSIS in words(page)
     recorded = ["login", "configure", "open_study", "load_model", "ask", "refuse"]
     assert actions(trail) == recorded
     page.run()
@@ -237,43 +300,18 @@ def test_a_suggestion_fills_the_question_and_asks_nothing(page: AppTest, trail: 
     assert events(trail) == []
 
 
-def test_ct_has_windows_that_change_the_picture_and_part_from_the_answer(page: AppTest, trail: Path) -> None:
-    open_study(page, sample(MR))
-    assert "window" not in [select.key for select in page.selectbox]
-    open_study(page, sample(CT))
-    automatic = picture(page)
-    ask(page, heatmap="attention")
-    assert page.toggle
-    page.selectbox(key="window").set_value("lung").run()
-    assert not page.exception
-    assert picture(page) != automatic
-    assert not page.toggle
-    assert "This answer is about image 1 as it was shown then" in words(page)
-    ask(page)
-    assert "This answer is about" not in words(page)
-    steps: Any = events(trail)[1].entity["applied"]
-    assert [step["parameters"]["source"] for step in steps if step["name"] == "voi_window"] == ["lung"]
-
-
-def test_several_images_have_a_slider_and_the_one_shown_is_asked_about(
+def test_the_middle_image_is_asked_about_before_the_reader_moves(
     page: AppTest, trail: Path, tmp_path: Path
 ) -> None:
     for number in (1, 2, 3):
         pixels = dicom_builder.gradient(40, 40 + number)
         dicom_builder.image(pixels, number=number, Modality="MR").save_as(tmp_path / f"{number}.dcm")
     open_study(page, tmp_path)
-    assert not page.error
-    (slider,) = page.slider
-    assert (slider.min, slider.max, slider.value) == (1, 3, 2)
-    slider.set_value(3).run()
-    assert "40 x 43 pixels" in words(page)
     ask(page)
     (event,) = events(trail)
     asked: Any = event.entity["image"]
-    assert asked["columns"] == 43
-    assert "one_image_of_many" not in event.entity["warnings"]  # the person chose
-    page.slider[0].set_value(1).run()
-    assert "This answer is about image 3 as it was shown then" in words(page)
+    assert asked["columns"] == 42
+    assert "one_image_of_many" not in event.entity["warnings"]  # it is the one on screen
 
 
 def test_uploads_are_read_under_neutral_names(page: AppTest) -> None:
@@ -284,7 +322,8 @@ def test_uploads_are_read_under_neutral_names(page: AppTest) -> None:
     press(page, "Open files")
     assert not page.exception
     assert not page.error
-    assert picture(page)
+    assert len(desk_of(page).study.images) == 1
+    page.switch_page("pages/worklist.py").run()
     page.file_uploader(key="files").set_value(("DOE JANE.dcm", b"nothing", "application/dicom"))
     press(page, "Open files")
     (error,) = page.error
@@ -292,12 +331,123 @@ def test_uploads_are_read_under_neutral_names(page: AppTest) -> None:
     assert "DOE" not in words(page)
 
 
+@pytest.mark.parametrize(
+    ("verdict", "label", "text", "state"),
+    [
+        ("agree", "Remark (may stay empty)", "", "Accepted"),
+        ("amend", "The right answer", "left lower lobe", "Corrected"),
+        ("reject", "Why it is rejected", "another organ", "Rejected"),
+    ],
+)
+def test_each_verdict_takes_two_actions_and_none_is_preselected(
+    page: AppTest, trail: Path, verdict: str, label: str, text: str, state: str
+) -> None:
+    open_study(page, sample(MR))
+    ask(page)
+    assert not [button for button in page.button if button.label.startswith("Record: ")]
+    judge(page, verdict, text, label)
+    assert not page.exception
+    assert not page.error
+    (event,) = events(trail, "review")
+    assert (event.verdict, event.agent, event.entity["text"]) == (verdict, "dr-17", text or None)
+    seconds: Any = event.entity["seconds"]
+    assert seconds >= 0
+    assert state in words(page)
+
+
+def test_a_verdict_without_its_reason_is_not_recorded(page: AppTest, trail: Path) -> None:
+    open_study(page, sample(MR))
+    ask(page)
+    judge(page, "reject", " ", "Why it is rejected")
+    assert "say in a text what is right or why" in words(page)
+    assert events(trail, "review") == []
+
+
+def test_a_signature_takes_who_signs_and_ends_the_review(page: AppTest, trail: Path) -> None:
+    open_study(page, sample(MR))
+    ask(page)
+    judge(page, "amend", "left lower lobe", "The right answer")
+    sign(page, typed="dr-18")
+    assert "nothing was signed" in words(page)
+    assert events(trail, "sign") == []
+    sign(page)
+    (event,) = events(trail, "sign")
+    assert event.entity["meaning"] == "reviewed and approved"
+    assert "dr-17 signed on" in words(page)
+    assert "Agree" not in [button.label for button in page.button]
+    write(page, "Addendum", "unchanged in May")
+    press(page, "Record the addendum")
+    assert "Signed, with addendum" in words(page)
+    assert "unchanged in May" in words(page)
+
+
+def test_images_that_were_not_looked_at_are_counted_before_signing(page: AppTest, tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        pixels = dicom_builder.gradient(40, 40)
+        dicom_builder.image(pixels, number=number, Modality="MR").save_as(tmp_path / f"{number}.dcm")
+    open_study(page, tmp_path)
+    ask(page)
+    judge(page, "amend", "nothing", "The right answer")
+    assert "2 images of this series were not looked at." in words(page)
+
+
+def test_blind_first_holds_the_answer_back_until_the_reader_committed(trail: Path) -> None:
+    configure("blind_first = true\n")
+    page = AppTest.from_file(PAGES, default_timeout=200).run()
+    open_study(page, sample(MR))
+    ask(page)
+    assert not page.metric
+    press(page, "Commit and show")
+    assert "Write your answer, or skip." in words(page)
+    write(page, "Your own answer, before the model's is shown", "no tumor")
+    press(page, "Commit and show")
+    assert page.metric
+    (event,) = events(trail, "first_read")
+    assert (event.entity["text"], event.entity["skipped"]) == ("no tumor", False)
+
+
+def test_a_stopped_study_is_not_asked_about(page: AppTest, trail: Path) -> None:
+    open_study(page, sample(MR))
+    write(page, "Why", "strange answers")
+    press(page, "Stop")
+    assert "Answering about this study was stopped by dr-17: strange answers" in words(page)
+    ask(page)
+    assert events(trail) == []
+    assert [event.outcome for event in events(trail, "refuse")] == ["refused"]
+    write(page, "Why", "looked into")
+    press(page, "Resume")
+    ask(page)
+    assert len(events(trail)) == 1
+
+
+def test_the_trail_is_searched_and_a_story_told(page: AppTest, trail: Path) -> None:
+    open_study(page, sample(MR))
+    ask(page)
+    (answered,) = events(trail)
+    page.switch_page("pages/audit.py").run()
+    press(page, "Search")
+    assert not page.exception
+    table = page.dataframe[0].value
+    assert list(table["Action"]) == ["answer", "ask", "load_model", "open_study", "configure", "login"]
+    page.session_state["events"] = {"selection": {"rows": [0], "columns": [], "cells": []}}
+    page.run()
+    assert f"2 events about {answered.subject}" in words(page)
+    (recorded,) = events(trail, "read_trail")
+    assert recorded.entity["command"] == "search"
+    press(page, "Make the export")
+    (exported,) = events(trail, "export")
+    assert not page.exception
+    found: Any = exported.entity["found"]
+    assert found["events"] == 7
+
+
 def test_the_trail_is_verified_on_the_page(
     page: AppTest, trail: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_study(page, sample(MR))
     ask(page)
-    press(page, "Verify trail")
+    page.switch_page("pages/audit.py").run()
+    press(page, "Verify the trail")
     said = "Intact: 7 events, 0 of them under signed checkpoints. Root of the tree:"
     assert [success.value for success in page.success] == [said]
     assert actions(trail) == [
@@ -306,7 +456,7 @@ def test_the_trail_is_verified_on_the_page(
     with audit.Log(f"sqlite:///{trail}") as log:
         assert page.code[0].value == log.verify().root
         log.sign([create_key(signing_key_path(tmp_path / "keys"), name="example.org/audit")])
-    press(page, "Verify trail")
+    press(page, "Verify the trail")
     (success,) = page.success
     assert "8 events, 7 of them under signed checkpoints" in success.value
     problems = tuple(
@@ -317,7 +467,7 @@ def test_the_trail_is_verified_on_the_page(
         intact=False, events=8, root="0" * 64, covered=0, checkpoints=0, archived=0, problems=problems
     )
     monkeypatch.setattr(audit.Log, "verify", lambda _, **__: broken)
-    press(page, "Verify trail")
+    press(page, "Verify the trail")
     (error,) = page.error
     assert error.value.count("\\*another\\*") == MOST_PROBLEMS
     assert "and 3 more" in error.value
@@ -325,33 +475,85 @@ def test_the_trail_is_verified_on_the_page(
 
 def test_the_trail_is_not_read_where_that_cannot_be_recorded(page: AppTest, trail: Path) -> None:
     open_study(page, sample(MR))
-    ask(page)
+    page.switch_page("pages/audit.py").run()
     with sqlite3.connect(trail) as connection:
         connection.execute("DROP TABLE event")
-    connection.close()
-    press(page, "Verify trail")
-    assert "withheld because it could not be recorded" in words(page)
+    press(page, "Verify the trail")
+    assert not page.exception
     assert not page.success
-    assert not page.code
+    assert len(page.error) == 1
 
 
-def test_a_model_that_is_not_there_is_one_sentence_beside_the_image(
-    page: AppTest, monkeypatch: pytest.MonkeyPatch
+def test_the_models_page_shows_digests_and_what_was_measured(page: AppTest) -> None:
+    page.switch_page("pages/models.py").run()
+    assert not page.exception
+    identity, figures = (one.value for one in page.dataframe)
+    assert all(len(digest) == 64 for digest in identity["SHA-256"] if digest)
+    assert "brain finding" in list(figures["Kind of question"])
+    assert "at most 5% of the answers given are wrong" in words(page)
+
+
+@pytest.mark.parametrize(
+    ("role", "allowed"),
+    [
+        ("reader", {"worklist", "review", "models"}),
+        ("senior", {"worklist", "review", "models"}),
+        ("auditor", {"audit", "models"}),
+        ("admin", {"audit", "models"}),
+        (None, set[str]()),
+    ],
+)
+def test_each_page_is_checked_on_the_server_for_whoever_asks_for_it(
+    monkeypatch: pytest.MonkeyPatch, role: str | None, allowed: set[str]
 ) -> None:
-    monkeypatch.setenv("MEDVQA_MODEL", "no/such model")
+    ada = Person(name="ada", role=role, through="proxy")
+    monkeypatch.setattr("ui.page.identify", lambda: ada)
+    shown: set[str] = set()
+    for file in PAGES.with_name("pages").glob("*.py"):
+        page = AppTest.from_file(file, default_timeout=200).run()
+        assert not page.exception
+        if page.subheader:
+            shown.add(file.stem)
+        else:
+            assert "takes the role" in words(page)
+    assert shown == allowed
+
+
+def test_a_reader_is_offered_no_signature_and_no_switch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ui.page.identify", lambda: Person(name="dr-17", role="reader", through="proxy"))
+    page = AppTest.from_file(PAGES, default_timeout=200).run()
     open_study(page, sample(MR))
+    ask(page)
+    judge(page, "amend", "nothing", "The right answer")
+    assert {"Sign", "Stop", "Resume"}.isdisjoint(button.label for button in page.button)
+
+
+def test_nobody_who_is_not_logged_in_sees_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    configure('proxy_header = "X-User"\n[people]\nada = "reader"\n')
+    page = AppTest.from_file(PAGES, default_timeout=200).run()
+    assert "Log in to go on." in words(page)
+    assert not page.subheader
+
+
+def test_the_page_says_that_nobody_logs_in(page: AppTest) -> None:
+    assert "Nobody logs in here: whoever sees this page is dr-17." in words(page)
+
+
+def test_a_model_that_is_not_there_is_one_sentence(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_study(page, sample(MR))
+    monkeypatch.setenv("MEDVQA_MODEL", "no/such-model")
+    ask(page)
     assert not page.exception
     (error,) = page.error
     assert "is neither a folder nor a model in the local cache" in error.value
-    assert picture(page)
 
 
 def test_each_session_is_a_login_and_opening_a_study_is_recorded(page: AppTest, trail: Path) -> None:
     assert actions(trail) == ["login", "configure"]
     page.run()
     open_study(page, sample(MR))
-    AppTest.from_file(PAGE, default_timeout=200).run()
-    assert actions(trail) == ["login", "configure", "open_study", "load_model", "login"]
+    AppTest.from_file(PAGES, default_timeout=200).run()
+    assert actions(trail) == ["login", "configure", "open_study", "login"]
     one, other = events(trail, "login")
     assert one.subject != other.subject
     (opened,) = events(trail, "open_study")
@@ -360,11 +562,22 @@ def test_each_session_is_a_login_and_opening_a_study_is_recorded(page: AppTest, 
 
 def test_nothing_opens_where_it_cannot_be_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEDVQA_AUDIT_URL", str(tmp_path))
-    page = AppTest.from_file(PAGE, default_timeout=200).run()
+    page = AppTest.from_file(PAGES, default_timeout=200).run()
     assert not page.exception
     (error,) = page.error
     assert "audit trail" in error.value
     assert not page.text_input
+
+
+def test_a_session_that_nobody_uses_ends(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_study(page, sample(MR))
+    later = time.monotonic() + 31 * 60
+    monkeypatch.setattr("ui.people.time.monotonic", lambda: later)
+    page.run()
+    assert "This session ended, for nobody used it." in words(page)
+    assert "desk" not in page.session_state
+    press(page, "Begin again")
+    assert "No study is open" in words(page)
 
 
 def test_markdown_in_data_stays_text() -> None:

@@ -2,11 +2,12 @@
 
 import streamlit as st
 
+from medvqa.access import Permission
 from ui.messages import errors_shown
 from ui.people import identify
 from ui.style import STYLE
 
-PAGES = (
+PAGES: tuple[tuple[str, str, str, Permission], ...] = (
     ("pages/worklist.py", "Worklist", "list", "open"),
     ("pages/review.py", "Review", "visibility", "open"),
     ("pages/audit.py", "Audit", "policy", "audit"),

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from audit import AuditError
+from medvqa import MedvqaError
 from medvqa.heatmaps import HEATMAPS
 from medvqa.prompts import MAX_QUESTION_CHARACTERS
 from medvqa.reading.stories import find_same, read_stories
-from ui.messages import plain, show_notices
+from ui.messages import plain
 from ui.resources import open_assistant, open_worker
 
 if TYPE_CHECKING:
@@ -71,11 +73,12 @@ def submit(
     session: Session, desk: Desk, image_number: int, question: str, heatmap: HeatmapMethod | None
 ) -> None:
     """Start asking, or show what was answered to the same question about the same pixels before."""
+    desk.problem = None
     assistant = open_assistant(session)
     stories = read_stories(session.log, study=desk.study.study_instance_uid)
     same = find_same(stories, desk.study.images[image_number - 1], question, assistant.model.identity)
-    if same is not None and (heatmap is None or desk.has_heatmap(same.answer_id, heatmap)):
-        desk.show(same.answer_id)
+    if same is not None and (heatmap is None or desk.has_map(same.answer_id, heatmap)):
+        desk.shown = same.answer_id
         st.toast("Asked before, by the same model about the same pixels: the recorded answer is shown.")
         return
     pending = open_worker().submit(
@@ -90,20 +93,18 @@ def is_waiting(desk: Desk) -> bool:
 
 
 def receive(desk: Desk) -> None:
-    """Wait for the answer that is on its way, if one is, and lay it on the desk.
-
-    Raises:
-        MedvqaError, AuditError: What came in place of an answer.
-    """
-    if desk.submission is None:
-        return
-    with st.status(f"Answering: {plain(desk.submission.question)}") as status:
-        wait([desk.submission.pending])
-        status.update(state="complete")
-    submission, desk.submission = desk.submission, None
-    answer = submission.pending.result()
-    desk.lay(answer)
-    show_notices(notice for notice in answer.warnings if notice not in desk.study.warnings)
+    """Wait for the answer that is on its way, if one is; lay it, or what came in its place, on the desk."""
+    if desk.submission is not None:
+        with st.status(f"Answering: {plain(desk.submission.question)}") as status:
+            wait([desk.submission.pending])
+            status.update(state="complete")
+        submission, desk.submission = desk.submission, None
+        try:
+            desk.lay(submission.pending.result())
+        except (MedvqaError, AuditError) as error:
+            desk.problem = str(error)
+    if desk.problem is not None:
+        st.error(plain(desk.problem))
 
 
 def _take_suggestion() -> None:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
 
-    from medvqa import Answer, Heatmap, Study
-    from medvqa.types import HeatmapMethod, ImageRef
+    from medvqa import Answer, Study
+    from medvqa.types import HeatmapMethod
     from ui.asking import Submission
     from ui.stacks import Served
 
 
 @dataclass(slots=True, kw_only=True)
 class Desk:
-    """The open study, the question on its way, and the maps that were made of answers."""
+    """The open study, the question on its way, and the answers given since it was opened."""
 
     study: Study
     served: Served
@@ -27,34 +26,31 @@ class Desk:
     uploaded: TemporaryDirectory[str] | None = None
     """Holds uploaded files; deleted with the desk."""
     submission: Submission | None = None
-    seen: dict[str, set[int]] = field(default_factory=dict[str, "set[int]"])
-    """Images that were on screen, from 1, by Series Instance UID."""
+    problem: str | None = None
+    """What came in place of the last answer."""
+    answers: dict[str, Answer] = field(default_factory=dict[str, "Answer"])
+    """By id; the trail has those of other days too, but no map of them."""
     shown: str | None = None
     """Id of the answer whose map the viewer can show."""
-    opened: float = field(default_factory=time.monotonic)
-    _refs: dict[str, ImageRef] = field(default_factory=dict[str, "ImageRef"])
+    seen: dict[str, set[int]] = field(default_factory=dict[str, "set[int]"])
+    """Images that were on screen, from 1, by Series Instance UID."""
 
     def lay(self, answer: Answer) -> None:
-        """Keep an answer's map for the viewer."""
+        """Keep an answer, and turn the viewer to its map."""
+        self.answers[answer.answer_id] = answer
+        self.shown = answer.answer_id
         if answer.heatmap is not None:
             self.served.heatmaps[answer.answer_id] = answer.heatmap
-            self._refs[answer.answer_id] = answer.image
-        self.shown = answer.answer_id
 
-    def show(self, answer_id: str) -> None:
-        """Turn the viewer to the map of another answer, where there is one."""
-        self.shown = answer_id
-
-    def has_heatmap(self, answer_id: str, method: HeatmapMethod) -> bool:
+    def has_map(self, answer_id: str, method: HeatmapMethod) -> bool:
         """Whether that map was made since the study was opened."""
         made = self.served.heatmaps.get(answer_id)
         return made is not None and made.method == method
 
-    def shown_heatmap(self) -> tuple[str, ImageRef, Heatmap] | None:
-        """Where the viewer fetches the map to show, of which image, and the map; none that is mere chance."""
-        heatmap = None if self.shown is None else self.served.heatmaps.get(self.shown)
-        if heatmap is None or self.shown is None:
+    def mapped(self) -> Answer | None:
+        """The answer whose map the viewer can show: none without a map, none whose map is mere chance."""
+        answer = None if self.shown is None else self.answers.get(self.shown)
+        if answer is None or answer.heatmap is None:
             return None
-        if heatmap.grade is not None and heatmap.grade.level == "chance":
-            return None
-        return self.served.source_of(self.shown), self._refs[self.shown], heatmap
+        grade = answer.heatmap.grade
+        return None if grade is not None and grade.level == "chance" else answer

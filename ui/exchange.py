@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import streamlit as st
 
@@ -13,8 +13,11 @@ from ui.messages import plain
 
 if TYPE_CHECKING:
     from medvqa.reading.stories import State, Story
+    from medvqa.types import Verdict
 
-STATES: dict[State, tuple[str, str]] = {
+Colour: TypeAlias = Literal["gray", "blue", "green", "orange", "red"]
+
+STATES: dict[State, tuple[str, Colour]] = {
     "unread": ("Unread", "gray"),
     "in_review": ("In review", "blue"),
     "accepted": ("Accepted", "blue"),
@@ -24,7 +27,12 @@ STATES: dict[State, tuple[str, str]] = {
     "addendum": ("Signed, with addendum", "green"),
 }
 """What each state is called, and its colour."""
-VERDICT_COLOURS = {"grounded": "green", "unsure": "orange", "fragile": "orange", "image_blind": "red"}
+VERDICT_COLOURS: dict[Verdict, Colour] = {
+    "grounded": "green",
+    "unsure": "orange",
+    "fragile": "orange",
+    "image_blind": "red",
+}
 
 CALIBRATED = (
     "Of a hundred answers with this number, about images and questions like those it was measured on, so many"
@@ -58,10 +66,12 @@ def show_exchange(story: Story) -> None:
         asked.caption(plain(entity["question"]))
         state.badge(name, color=colour)
         show_text(entity["answer"], abstains=checks["abstains"])
-        verdict = checks["verdict"]
+        verdict: Verdict = checks["verdict"]
         st.badge(verdict.replace("_", " "), color=VERDICT_COLOURS[verdict], help=MEANINGS[verdict])
         st.caption(plain(MEANINGS[verdict]))
         show_numbers(checks)
+        if entity["warnings"]:
+            st.caption("Warnings: " + ", ".join(code.replace("_", " ") for code in entity["warnings"]))
         show_outcome(story)
         st.caption(f"{NOT_FOR_DIAGNOSIS} Audit row {story.answered.sequence}, answer {story.answer_id}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -33,6 +34,14 @@ VERIFY_HELP = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What was searched for, and what came of it."""
+
+    matching: Filter
+    events: list[Event]
+
+
 def search_trail(session: Session) -> None:
     """Draw a search, its events, and the whole story of the one that is chosen; the search is recorded.
 
@@ -41,34 +50,42 @@ def search_trail(session: Session) -> None:
         AuditError: If the trail cannot be read.
     """
     with st.form("search"):
-        action, agent, patient, study, text = st.columns(5)
-        wanted = {
-            "action": action.selectbox("Action", (ANY, *Action)),
-            "agent": agent.text_input("Agent"),
-            "patient": patient.text_input("Patient (pseudonym)"),
-            "study": study.text_input("Study Instance UID"),
-            "text": text.text_input("Text in the event"),
-        }
+        columns = st.columns(5)
+        action = columns[0].selectbox("Action", (ANY, *Action))
+        agent = columns[1].text_input("Agent")
+        patient = columns[2].text_input("Patient (pseudonym)")
+        study = columns[3].text_input("Study Instance UID")
+        text = columns[4].text_input("Text in the event")
         if st.form_submit_button("Search"):
-            given = {name: value for name, value in wanted.items() if value and value != ANY}
-            st.session_state.found = look_up(session, given)
-    found: tuple[dict[str, str], list[Event]] | None = st.session_state.get("found")
+            matching = Filter(
+                action=None if action == ANY else action,
+                agent=agent.strip() or None,
+                patient=patient.strip() or None,
+                study=study.strip() or None,
+                text=text.strip() or None,
+            )
+            st.session_state.found = Found(matching=matching, events=look_up(session, matching))
+    found: Found | None = st.session_state.get("found")
     if found is None:
         st.info("Search for events, or leave all empty for the newest. That you search is recorded too.")
         return
-    given, events = found
-    chosen = choose_event(events)
+    chosen = choose_event(found.events)
     if chosen is not None:
         show_story(session, chosen)
-    offer_export(session, given)
+    offer_export(session, found.matching)
 
 
-def look_up(session: Session, given: dict[str, str]) -> tuple[dict[str, str], list[Event]]:
+def look_up(session: Session, matching: Filter) -> list[Event]:
     """The newest events that match, after it was recorded who looks for what."""
-    events = list(session.log.read(Filter(**given), limit=MOST_EVENTS, newest_first=True))
-    about = {"through": "screens", "given": given, "found": {"events": len(events)}}
+    events = list(session.log.read(matching, limit=MOST_EVENTS, newest_first=True))
+    about = {"through": "screens", "given": given(matching), "found": {"events": len(events)}}
     record(session.log, read_trail(session.agent, command="search", entity=about))
-    return given, events
+    return events
+
+
+def given(matching: Filter) -> dict[str, str]:
+    """What a search asked for."""
+    return {name: str(value) for name, value in asdict(matching).items() if value is not None}
 
 
 def choose_event(events: Sequence[Event]) -> Event | None:
@@ -108,15 +125,15 @@ def show_story(session: Session, chosen: Event) -> None:
             st.code(json.dumps(event.entity, indent=2, ensure_ascii=False), language="json")
 
 
-def offer_export(session: Session, given: dict[str, str]) -> None:
+def offer_export(session: Session, matching: Filter) -> None:
     """Draw the button that exports what was searched for; what it makes is recorded before it is offered."""
     form, button = st.columns([1, 3], vertical_alignment="bottom")
     chosen = form.selectbox("Export as", ("csv", "ndjson", "fhir-r4", "fhir-r5"))
     if button.button("Make the export"):
         out = io.StringIO()
-        exported = export(session.log, out, form=chosen, matching=Filter(**given))
+        exported = export(session.log, out, form=chosen, matching=matching)
         found = {"events": exported.events, "sha256": exported.sha256}
-        about = {"through": "screens", "given": {"form": chosen, **given}, "found": found}
+        about = {"through": "screens", "given": {"form": chosen, **given(matching)}, "found": found}
         record(session.log, export_trail(session.agent, entity=about))
         st.download_button(f"Download {exported.events} events", out.getvalue(), f"trail.{chosen}")
 

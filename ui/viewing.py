@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from ui.stack_viewer import Stack, show_stacks
+from ui.stack_viewer import Overlay, Stack, show_stacks
 
 if TYPE_CHECKING:
     from medvqa.types import Series
@@ -28,7 +28,7 @@ class Looked:
     """Images of the series that were never on screen."""
 
 
-def show_study(desk: Desk, *, banner: str) -> Looked:
+def show_study(desk: Desk) -> Looked:
     """Draw the choice of series, the viewer, and the answer's map where there is one."""
     series = desk.study.series
     chosen, beside = series[0], None
@@ -40,7 +40,15 @@ def show_study(desk: Desk, *, banner: str) -> Looked:
             "Beside it", (NOTHING, *others), format_func=lambda one: _name(desk, one), key="beside"
         )
     stacks = [_stack(desk, one) for one in (chosen, beside) if not isinstance(one, str | None)]
-    view = show_stacks(stacks, banner=banner, height=HEIGHT_PX, heatmap=desk.shown_heatmap())
+    answer = desk.mapped()
+    heatmap = None
+    if answer is not None and answer.heatmap is not None:
+        heatmap = Overlay(
+            source=desk.served.source_of(answer.answer_id),
+            ref=answer.image,
+            shape=answer.heatmap.values.shape,
+        )
+    view = show_stacks(stacks, banner=desk.banner, height=HEIGHT_PX, heatmap=heatmap)
     desk.seen.setdefault(chosen.series_instance_uid, set()).update(view.seen)
     unseen = len(chosen.images) - len(desk.seen[chosen.series_instance_uid])
     return Looked(image_number=chosen.images.start + view.image, unseen=unseen)

@@ -61,9 +61,13 @@ def find_server() -> Path:
         MedvqaError: If the screens are not installed.
     """
     package = find_spec("ui")
-    server = None if package is None or package.origin is None else Path(package.origin).with_name("server.py")
+    server = (
+        None if package is None or package.origin is None else Path(package.origin).with_name("server.py")
+    )
     if server is None or not server.is_file():
-        raise MedvqaError("the screens are not installed: there is no ui/server.py; install medvqa as a whole")
+        raise MedvqaError(
+            "the screens are not installed: there is no ui/server.py; install medvqa as a whole"
+        )
     return server
 
 

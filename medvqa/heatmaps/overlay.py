@@ -63,6 +63,6 @@ def save_reason(image: Image, reason: str, path: Path) -> None:
     picture.save(path, format="PNG")
 
 
-def _colour(values: Pixels) -> Pixels:
+def _colour(values: Pixels) -> NDArray[np.float64]:
     positions = np.linspace(0, 1, len(_STOPS))
     return np.stack([np.interp(values, positions, _STOPS[:, channel]) for channel in range(3)], -1)

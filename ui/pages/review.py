@@ -6,6 +6,7 @@ from medvqa.reading.stories import read_stories
 from ui.asking import ask, receive
 from ui.exchange import show_exchange
 from ui.judging import ask_first_read, judge, offer_addendum, offer_signature
+from ui.maps import show_map
 from ui.messages import errors_shown, show_notices
 from ui.page import begin_page
 from ui.stopping import show_switch
@@ -19,7 +20,7 @@ if desk is None:
 
 left, right = st.columns([7, 5], gap="small")
 with left, errors_shown():
-    looked = show_study(desk, banner=desk.banner)
+    looked = show_study(desk)
     show_notices(desk.study.warnings)
 with right, errors_shown():
     show_switch(session, person, study=desk.study.study_instance_uid)
@@ -30,6 +31,7 @@ with right, errors_shown():
         if settings.blind_first and not ask_first_read(story, session):
             continue
         show_exchange(story)
+        show_map(desk, story.answer_id)
         if person.may("review"):
             judge(story, session)
         if person.may("sign"):

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import streamlit as st
+from streamlit.components import v2
 
 from medvqa.imaging import CT_WINDOWS
 from ui.stack_viewer.packets import frame_key
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from streamlit.components.v2.types import ComponentRenderer
 
-    from medvqa import Heatmap
     from medvqa.types import ImageRef
 
 _SCRIPTS = ("stack.js", "marks.js", "pane.js", "viewer.js")
@@ -41,6 +40,16 @@ class Stack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Overlay:
+    """A map to lay over its image, as `ui.stacks` serves it."""
+
+    source: str
+    ref: ImageRef
+    shape: tuple[int, ...]
+    """Rows and columns, those of the image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """What the reader looks at, as far as the browser has told."""
 
@@ -54,7 +63,7 @@ def show_stacks(
     *,
     banner: str,
     height: int,
-    heatmap: tuple[str, ImageRef, Heatmap] | None = None,
+    heatmap: Overlay | None = None,
     on_view: Callable[[], None] = lambda: None,
 ) -> View:
     """Draw one or two stacks side by side.
@@ -63,7 +72,7 @@ def show_stacks(
         stacks: One or two.
         banner: Who the patient is, by pseudonym.
         height: In pixels.
-        heatmap: Where it is fetched, of which image, and the map: laid over its image in the first stack.
+        heatmap: Laid over its image, in the first stack, once the reader asks for it.
         on_view: Called when the reader turns from the viewer to the page having looked at something new.
     """
     data: dict[str, Any] = {
@@ -74,9 +83,13 @@ def show_stacks(
         "heatmap": None,
     }
     if heatmap is not None:
-        source, ref, values = heatmap
-        rows, columns = values.values.shape
-        data["heatmap"] = {"source": source, "ref": frame_key(ref), "rows": rows, "columns": columns}
+        rows, columns = heatmap.shape
+        data["heatmap"] = {
+            "source": heatmap.source,
+            "ref": frame_key(heatmap.ref),
+            "rows": rows,
+            "columns": columns,
+        }
     told = _component()(key="viewer", data=data, height=height, on_view_change=on_view).view
     if not told or told["stack"] != stacks[0].name:
         return View(image=stacks[0].start + 1, seen=frozenset({stacks[0].start + 1}))
@@ -104,7 +117,7 @@ def _presets(modality: str) -> list[dict[str, Any]]:
 @cache
 def _component() -> ComponentRenderer:
     folder = Path(__file__).parent
-    return st.components.v2.component(
+    return v2.component(
         "medvqa.stack_viewer",
         html=(folder / "viewer.html").read_text(encoding="utf-8"),
         css=(folder / "viewer.css").read_text(encoding="utf-8"),

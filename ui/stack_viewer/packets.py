@@ -93,7 +93,8 @@ def _tables(frame: Frame, values: Values) -> dict[str, NDArray[np.uint8]]:
 
 
 def _shades(steps: Compose, values: Values) -> NDArray[np.uint8]:
-    return np.rint(steps(values[np.newaxis]) * 255).astype(np.uint8)[0]
+    shown: Any = steps(values[np.newaxis])
+    return np.rint(shown * 255).astype(np.uint8)[0]
 
 
 def _join(header: dict[str, Any], parts: list[NDArray[Any]]) -> bytes:
