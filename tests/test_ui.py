@@ -81,6 +81,10 @@ def press(page: AppTest, label: str) -> AppTest:
     return button.click().run()
 
 
+def press_first(page: AppTest, label: str) -> AppTest:
+    return next(button for button in page.button if button.label == label).click().run()
+
+
 def write(page: AppTest, label: str, text: str) -> None:
     (area,) = [one for one in (*page.text_area, *page.text_input) if one.label == label]
     area.set_value(text)
@@ -498,8 +502,8 @@ def test_the_models_page_shows_digests_and_what_was_measured(page: AppTest) -> N
     [
         ("reader", {"worklist", "review", "models"}),
         ("senior", {"worklist", "review", "models"}),
-        ("auditor", {"audit", "models"}),
-        ("admin", {"audit", "models"}),
+        ("auditor", {"audit", "quality", "models"}),
+        ("admin", {"audit", "quality", "models"}),
         (None, set[str]()),
     ],
 )
@@ -528,11 +532,26 @@ def test_a_reader_is_offered_no_signature_and_no_switch(monkeypatch: pytest.Monk
     assert {"Sign", "Stop", "Resume"}.isdisjoint(button.label for button in page.button)
 
 
-def test_nobody_who_is_not_logged_in_sees_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_who_is_not_logged_in_sees_a_study() -> None:
     configure('proxy_header = "X-User"\n[people]\nada = "reader"\n')
     page = AppTest.from_file(PAGES, default_timeout=200).run()
     assert "Log in to go on." in words(page)
     assert not page.subheader
+
+
+def test_the_quality_page_counts_what_readers_made_of_answers(page: AppTest, trail: Path) -> None:
+    page.switch_page("pages/quality.py").run()
+    assert "No answer was given yet." in words(page)
+    open_study(page, sample(MR))
+    ask(page)
+    ask(page, "Which organ is shown?")
+    press_first(page, "Agree")
+    press(page, "Record: agree")
+    page.switch_page("pages/quality.py").run()
+    assert not page.exception
+    shown = [(metric.label, metric.value) for metric in page.metric]
+    assert shown[:2] == [("Reviewed", "1 of 2"), ("Agreed", "1.00")]
+    assert len(events(trail, "read_trail")) == 1
 
 
 def test_the_page_says_that_nobody_logs_in(page: AppTest) -> None:

@@ -95,14 +95,14 @@ def is_waiting(desk: Desk) -> bool:
 def receive(desk: Desk) -> None:
     """Wait for the answer that is on its way, if one is; lay it, or what came in its place, on the desk."""
     if desk.submission is not None:
-        with st.status(f"Answering: {plain(desk.submission.question)}") as status:
+        with st.spinner("Answering, checking and recording", show_time=True):
             wait([desk.submission.pending])
-            status.update(state="complete")
         submission, desk.submission = desk.submission, None
         try:
             desk.lay(submission.pending.result())
         except (MedvqaError, AuditError) as error:
             desk.problem = str(error)
+        st.rerun()  # the viewer was drawn before there was a map
     if desk.problem is not None:
         st.error(plain(desk.problem))
 

@@ -38,7 +38,7 @@ def begin_page(title: str, permission: Permission) -> tuple[Person, Session, Set
     except (MedvqaError, AuditError) as error:
         st.error(plain(str(error)))
         st.stop()
-    heading, who = st.columns([2, 3], vertical_alignment="center")
+    heading, who = st.columns([1, 4], vertical_alignment="center")
     heading.subheader(title, anchor=False)
     about = ALONE.format(name=person.name) if person.through == "local" else f"{person.name}, {person.role}"
     who.caption(plain(f"{NOT_FOR_DIAGNOSIS} {about}"))

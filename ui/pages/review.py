@@ -23,7 +23,6 @@ with left, errors_shown():
     looked = show_study(desk)
     show_notices(desk.study.warnings)
 with right, errors_shown():
-    show_switch(session, person, study=desk.study.study_instance_uid)
     if person.may("ask"):
         ask(session, desk, looked.image_number)
     receive(desk)
@@ -37,3 +36,4 @@ with right, errors_shown():
         if person.may("sign"):
             offer_signature(story, session, person, unseen=looked.unseen)
             offer_addendum(story, session)
+    show_switch(session, person, study=desk.study.study_instance_uid)

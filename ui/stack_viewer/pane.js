@@ -40,6 +40,7 @@ class Pane {
     this.frames?.close();
     this.stack = stack;
     this.frames = new Stack(stack, (index) => {
+      this.canvas.dataset.complete = this.frames.complete;
       if (index === this.index) this.redraw();
     });
     this.seen = new Set();
@@ -293,7 +294,6 @@ class Pane {
       place: [x, y, ...scale].join(),
       overlay: this.heatHere ? (this.opacity ?? 0) : "none",
       inverted: this.inverted,
-      complete: this.frames.complete,
     });
   }
 }

@@ -65,10 +65,10 @@ class Viewer {
 
   // A new map is hidden until it is asked for.
   async #fetchHeatmap(heatmap) {
+    this.find(".heat").hidden = !heatmap;
     if (this.heatmap?.source === heatmap?.source) return;
     this.heatmap = heatmap;
     this.overlay = false;
-    this.find(".heat").hidden = !heatmap;
     this.panes.forEach((pane) => pane.setHeat(null));
     if (!heatmap) return;
     const reply = await fetch(new URL(heatmap.source, location.origin), { cache: "no-store" });

@@ -1,0 +1,148 @@
+"""A real server and a real browser: Debian's headless Chromium, driven by Playwright."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dicom_builder import image, write
+from playwright.sync_api import BrowserContext, Page, Playwright, Request, sync_playwright
+from pydicom.uid import MRImageStorage
+
+import medvqa
+
+CHROMIUM = Path("/usr/bin/chromium-headless-shell")
+ROOT = Path(medvqa.__file__).parents[1]
+_ARGUMENTS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+SPOT = (60, 150)
+"""Row and column of a bright spot in every slice of the phantom."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A server and a browser take long to start: these are run by `make slow`."""
+    for one in items:
+        if Path(__file__).parent in one.path.parents:
+            one.add_marker(pytest.mark.slow)
+            if not CHROMIUM.exists():
+                one.add_marker(pytest.mark.skip(reason="Debian's chromium-headless-shell is not installed"))
+
+
+@dataclass
+class Screens:
+    """A server of its own folder, trail and keys."""
+
+    url: str
+    place: Path
+    requests: list[Request] = field(default_factory=list)
+
+    @property
+    def trail(self) -> Path:
+        return self.place / "trail.sqlite"
+
+
+@contextmanager
+def serving(place: Path, **settings: str) -> Iterator[Screens]:
+    """Run `medvqa ui` on a free port until the block is left."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "HF_HUB_OFFLINE": "1",
+        "MEDVQA_AUDIT_URL": str(place / "trail.sqlite"),
+        "MEDVQA_KEY_FOLDER": str(place / "keys"),
+        "MEDVQA_STUDIES": str(place / "studies"),
+        "MEDVQA_AGENT": "dr-17",
+        "MEDVQA_UNFAMILIAR": "warn",
+        **settings,
+    }
+    command = [sys.executable, "-m", "medvqa", "ui", "--port", str(port)]
+    with (place / "server.log").open("w") as log:
+        server = subprocess.Popen(command, cwd=place, env=environment, stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait_until_healthy(url)
+        yield Screens(url=url, place=place)
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+
+
+def _wait_until_healthy(url: str) -> None:
+    for _ in range(600):
+        try:
+            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=1):  # noqa: S310
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError("the screens did not start")
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as driver:
+        yield driver
+
+
+@pytest.fixture
+def screens(tmp_path: Path) -> Iterator[Screens]:
+    """With one MR stack of twelve slices, 240 x 216 pixels of 0.9 x 0.9 mm, in the worklist."""
+    folder = tmp_path / "studies" / "stack"
+    folder.mkdir(parents=True)
+    rows, columns = np.indices((240, 216))
+    for number in range(1, 13):
+        stored = 300 * ((rows - 120) ** 2 / 110**2 + (columns - 108) ** 2 / 80**2 < 1) + number
+        stored[(rows - SPOT[0]) ** 2 + (columns - SPOT[1]) ** 2 < 8**2] = 900
+        write(
+            folder / f"{number}.dcm",
+            image(
+                stored.astype(np.int16),
+                number=number,
+                Modality="MR",
+                SOPClassUID=MRImageStorage,
+                PixelSpacing=[0.9, 0.9],
+                RescaleSlope=None,
+                RescaleIntercept=None,
+            ),
+        )
+    with serving(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def browse(playwright: Playwright, tmp_path: Path) -> Iterator[Callable[[Screens], Page]]:
+    """Opens the screens in a browser of its own; nothing it loads may come from elsewhere."""
+    contexts: list[BrowserContext] = []
+
+    def opened(screens: Screens) -> Page:
+        context = playwright.chromium.launch_persistent_context(
+            tmp_path / f"browser {len(contexts)}",
+            executable_path=CHROMIUM,
+            headless=True,
+            args=_ARGUMENTS,
+            viewport={"width": 1366, "height": 768},
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(120_000)
+        page.on("request", lambda request: screens.requests.append(request))
+        page.goto(screens.url)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
