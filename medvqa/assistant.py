@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from medvqa.models.huggingface import HuggingFaceModel
     from medvqa.types import Heatmap, HeatmapMethod, Image, ReviewVerdict, Study, WindowName
 
-__all__ = ["Assistant", "open_study"]
+__all__ = ["Assistant", "open_study", "record_opening"]
 
 
 class Assistant:
@@ -258,10 +258,15 @@ def open_study(
 ) -> Study:
     """Read a study, before there is a model, and record that it was read; see `Assistant.open_study`."""
     study = read_study(path, window=window, limits=limits, study_instance_uid=study_instance_uid)
-    options = {"source": "folder" if Path(path).is_dir() else "file", "window": window}
+    record_opening(session, study, source="folder" if Path(path).is_dir() else "file", window=window)
+    return study
+
+
+def record_opening(session: Session, study: Study, *, source: str, window: WindowName | None = None) -> None:
+    """Record that somebody opened a study, wherever it was read; `source` says whence it came."""
+    options = {"source": source, "window": window}
     patient = session.pseudonym_of(study)
     record(session.log, records.open_study(session.agent, study, patient=patient, options=options))
-    return study
 
 
 def _choose_number(count: int, image_number: int | None) -> tuple[int, tuple[Notice, ...]]:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from medvqa.assistant import open_study
+from medvqa.assistant import record_opening
 from ui.listing import choose_listed, read_worklist
 from ui.messages import errors_shown
 from ui.opening import lay_out, offer_opening
@@ -17,8 +17,9 @@ with errors_shown():
             "one study below."
         )
     chosen = choose_listed(listed, session) if listed else None
-    if chosen is not None:
-        lay_out(session, open_study(session, chosen.path))
+    if chosen is not None and chosen.listed is not None:
+        record_opening(session, chosen.listed.study, source="worklist")
+        lay_out(session, chosen.listed.study)
         st.switch_page("pages/review.py")
 with st.expander("Open a study that is not in the list", expanded=not listed), errors_shown():
     if offer_opening(session):
