@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dicom_builder import image, write
-from playwright.sync_api import BrowserContext, Page, Playwright, Request, sync_playwright
+from playwright.sync_api import BrowserContext, Page, Playwright, Request, expect, sync_playwright
 from pydicom.uid import MRImageStorage
 
 import medvqa
@@ -27,6 +27,7 @@ _ARGUMENTS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
+expect.set_options(timeout=60_000)  # the first answer waits for the model
 SPOT = (60, 150)
 """Row and column of a bright spot in every slice of the phantom."""
 
