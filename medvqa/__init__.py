@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from medvqa.errors import (
+    AccessError,
     DicomError,
     GateError,
     LimitError,
@@ -23,6 +24,7 @@ from medvqa.errors import (
     RecordError,
     ReviewError,
     SettingsError,
+    StoppedError,
     TrainingError,
 )
 from medvqa.types import (
@@ -55,6 +57,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AccessError",
     "Answer",
     "Assistant",
     "Checks",
@@ -76,6 +79,7 @@ __all__ = [
     "RecordError",
     "ReviewError",
     "SettingsError",
+    "StoppedError",
     "Study",
     "Token",
     "TrainingError",
