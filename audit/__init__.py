@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     )
     from audit.log import Log
     from audit.query import Filter
-    from audit.types import JSON, Checkpoint, Entry, Event, Problem, Verification
+    from audit.types import JSON, Checkpoint, Entry, Event, Problem, TreeHead, Verification
 
 # Loaded on use, so that catching an error or naming a type costs no import of SQLAlchemy.
 _HOMES = {
@@ -44,6 +44,7 @@ _HOMES = {
     "Problem": "audit.types",
     "ReadError": "audit.errors",
     "SchemaError": "audit.errors",
+    "TreeHead": "audit.types",
     "Verification": "audit.types",
 }
 
@@ -64,6 +65,7 @@ __all__ = [
     "Problem",
     "ReadError",
     "SchemaError",
+    "TreeHead",
     "Verification",
 ]
 

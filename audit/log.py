@@ -15,11 +15,11 @@ from audit.checkpoints import parse_checkpoint, sign_checkpoint
 from audit.database import open_engine, translated, turn_to_write, writer
 from audit.errors import AppendError, AuditError, ReadError
 from audit.keys import SigningKey, VerifierKey
-from audit.merkle import EMPTY_ROOT, Node, fold
+from audit.merkle import EMPTY_ROOT, Node, covering_nodes, fold
 from audit.query import EVERYTHING, Filter
 from audit.rows import Row, plain_entry, read_row
 from audit.schema import AS_HELD, CHECKPOINT, EVENT
-from audit.types import Checkpoint, Entry, Event, Verification
+from audit.types import Checkpoint, Entry, Event, TreeHead, Verification
 from audit.verification import verify_trail
 
 PAGE = 500
@@ -212,6 +212,16 @@ class Log:
         with self.reading() as connection:
             return connection.scalar(sa.select(sa.func.max(EVENT.c.sequence))) or 0
 
+    def tree_head(self) -> TreeHead:
+        """What the tree is as it stands, from the hashes that are kept: `verify` recomputes them.
+
+        Raises:
+            ReadError: If the database cannot be read.
+        """
+        with self.snapshot() as connection:
+            size: int = connection.scalar(sa.select(sa.func.max(EVENT.c.sequence))) or 0
+            return TreeHead(size=size, root=read_root(connection, size).hex())
+
     @contextmanager
     def writing(self, error: type[AuditError] = AppendError) -> Generator[sa.Connection]:
         """A transaction that has its turn to write; durable when it ends, undone by any exception."""
@@ -244,6 +254,15 @@ class Log:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def read_root(connection: sa.Connection, size: int) -> bytes:
+    """Root of the tree over the first `size` rows, 32 bytes.
+
+    Raises:
+        ReadError: If rows are missing.
+    """
+    return fold(read_nodes(connection, covering_nodes(0, size))) if size else EMPTY_ROOT
 
 
 def read_nodes(connection: sa.Connection, nodes: Sequence[Node]) -> list[bytes]:

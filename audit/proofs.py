@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING
 from audit.checkpoints import parse_checkpoint, signers
 from audit.errors import CheckpointError, ReadError
 from audit.keys import VerifierKey
-from audit.log import read_nodes
+from audit.log import read_nodes, read_root
 from audit.merkle import (
-    EMPTY_ROOT,
     consistency_ranges,
     continues,
     covering_nodes,
-    fold,
     includes,
     inclusion_ranges,
     leaf_hash,
@@ -129,11 +127,10 @@ def _require_signed(note: str, keys: Sequence[VerifierKey]) -> Checkpoint:
 
 
 def _require_same_tree(connection: "sa.Connection", checkpoint: Checkpoint) -> None:
-    size = checkpoint.size
-    root = fold(read_nodes(connection, covering_nodes(0, size))) if size else EMPTY_ROOT
-    if root != checkpoint.root:
+    if read_root(connection, checkpoint.size) != checkpoint.root:
         raise ReadError(
-            f"the checkpoint of {size} events is not one of this trail as it stands; verify the trail"
+            f"the checkpoint of {checkpoint.size} events is not one of this trail as it stands; verify the"
+            " trail"
         )
 
 

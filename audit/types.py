@@ -85,6 +85,16 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TreeHead:
+    """What the tree was when it had so many leaves, unsigned: see `Checkpoint` for one that proves it."""
+
+    size: int
+    """Events that it covers."""
+    root: str
+    """RFC 6962 root over them, lower hex."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """One thing that is wrong with a trail, and where."""
 

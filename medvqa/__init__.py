@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from medvqa.errors import (
     AccessError,
+    CancelledError,
     DicomError,
     GateError,
     LimitError,
@@ -60,6 +61,7 @@ __all__ = [
     "AccessError",
     "Answer",
     "Assistant",
+    "CancelledError",
     "Checks",
     "DicomError",
     "Explanation",

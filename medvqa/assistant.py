@@ -6,7 +6,7 @@ import time
 import uuid
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from audit import Log
 from medvqa import records
@@ -17,6 +17,7 @@ from medvqa.errors import DicomError, GateError, QuestionError
 from medvqa.gate import check_image
 from medvqa.heatmaps import HEATMAPS
 from medvqa.heatmaps.targets import ANSWER, scalar_of
+from medvqa.long_work import enter
 from medvqa.models.loading import load_model
 from medvqa.prompts import clean_question
 from medvqa.reading import reviews, signatures
@@ -36,6 +37,20 @@ if TYPE_CHECKING:
     from medvqa.types import Heatmap, HeatmapMethod, Image, ReviewVerdict, Study, WindowName
 
 __all__ = ["Assistant", "open_study", "record_opening"]
+
+
+class Asked(Protocol):
+    """What is known of any answer, whether it was just given or is told from the trail."""
+
+    @property
+    def answer_id(self) -> str:
+        """Of the answer."""
+        ...
+
+    @property
+    def question(self) -> str:
+        """What was asked."""
+        ...
 
 
 class Assistant:
@@ -112,6 +127,7 @@ class Assistant:
             DicomError: If the study has no image of that number, or its pixels cannot be decoded.
             GateError: If an answer about this image would mean nothing; the refusal is recorded.
             QuestionError: If the question is empty or too long.
+            CancelledError: If whoever waits for it stopped it (`medvqa.long_work`); that is recorded.
             RecordError: If the trail did not take an event.
         """
         started = time.perf_counter()
@@ -143,12 +159,12 @@ class Assistant:
         )
 
     def explain(
-        self, answer: Answer, study: Study, image: Image, method: HeatmapMethod, *, target: Target = ANSWER
+        self, answer: Asked, study: Study, image: Image, method: HeatmapMethod, *, target: Target = ANSWER
     ) -> Heatmap:
         """Explain an answer by one more heatmap, graded and recorded.
 
         Args:
-            answer: From `ask`.
+            answer: From `ask`, or as the trail tells its story; given by this model.
             study: The one that was asked about.
             image: Of the study, the one that was asked about.
             method: How to explain it.
@@ -198,8 +214,10 @@ class Assistant:
             require_running(self.audit, request.image.ref.study_instance_uid)
             noticed = check_image(image, modalities=self.model.modalities)
             strange = check_familiarity(self.model, image, unfamiliar=self._unfamiliar)
+            enter("Answering")
             generation = self.model.generate(image, question)
             explained = self._explain(request, generation, heatmap) if heatmap else None
+            enter("Checking the answer")
             checks = check_answer(self.model, image, question, generation, familiar=not strange)
         except (GateError, QuestionError) as refusal:
             record(self.audit, records.refuse(by, request, reason=str(refusal)))
@@ -216,9 +234,11 @@ class Assistant:
     ) -> Heatmap:
         """Map and grade."""
         asked = self.model, request.image, request.question, generation
+        enter(f"Making the {method.replace('_', ' ')} map")
         heatmap = HEATMAPS[method](*asked, target=target)
         if target != ANSWER:
             heatmap = replace(heatmap, part=scalar_of(target, self.model, generation).formula)
+        enter("Grading the map")
         return with_grade(*asked, heatmap, target=target)
 
     def _record_outcome(self, request: Request, came: Outcome) -> Event:

@@ -2,6 +2,7 @@
 
 MedvqaError
 ├── AccessError           a role lacks the permission for what it asked for
+├── CancelledError        whoever waited for the work stopped it
 ├── DicomError            a study, file or archive holds no image that can be used
 │   ├── PixelError        one instance's pixel data cannot be decoded or presented
 │   └── LimitError        a file, archive or image is larger than the limits allow
@@ -31,6 +32,12 @@ class AccessError(MedvqaError):
     """Raised when a role lacks the permission for what it asked for."""
 
     exit_code = 11
+
+
+class CancelledError(MedvqaError):
+    """Raised when whoever waited for the work stopped it; see `medvqa.long_work`."""
+
+    exit_code = 12
 
 
 class DicomError(MedvqaError):

@@ -218,6 +218,19 @@ def report(by: Agent, *, sha256: str, answers: Sequence[str]) -> Entry:
     return _did(by, Action.REPORT, sha256, {"sha256": sha256, "answers": list(answers)})
 
 
+def report_study(by: Agent, *, study: str, patient: str | None, entity: Mapping[str, JSON]) -> Entry:
+    """A report about a study is about to leave; `entity` says in what form, with what digest."""
+    return Entry(
+        agent=by.name,
+        role=by.role,
+        action=Action.REPORT,
+        subject=study,
+        study=study,
+        patient=patient,
+        entity=entity,
+    )
+
+
 def export(by: Agent, answered: Event, *, files: Mapping[str, str]) -> Entry:
     """Files about an answer are about to be written; `files` holds the SHA-256 of each by its ending."""
     return _following(by, answered, Action.EXPORT, {"files": dict(files)})

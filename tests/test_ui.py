@@ -488,6 +488,32 @@ def test_the_trail_is_not_read_where_that_cannot_be_recorded(page: AppTest, trai
     assert len(page.error) == 1
 
 
+def test_a_report_is_a_draft_until_signed_and_recorded_before_it_is_offered(
+    page: AppTest, trail: Path
+) -> None:
+    page.switch_page("pages/reports.py").run()
+    assert "There is nothing to report yet" in words(page)
+    open_study(page, sample(MR))
+    ask(page)
+    page.switch_page("pages/reports.py").run()
+    assert not page.exception
+    assert list(page.dataframe[0].value["Status"]) == ["Draft"]
+    assert list(page.dataframe[1].value["Question"]) == ["Is there a tumor?"]
+    assert not page.get("download_button")
+    press(page, "Make the report")
+    (reported,) = events(trail, "report")
+    assert (reported.entity["status"], reported.entity["form"]) == ("preliminary", "pdf")
+    assert f"Audit row {reported.sequence}" in words(page)
+    assert page.get("download_button")
+    page.switch_page("pages/review.py").run()
+    judge(page, "amend", "no tumor", "The right answer")
+    sign(page)
+    page.switch_page("pages/reports.py").run()
+    assert list(page.dataframe[0].value["Status"]) == ["Final"]
+    assert list(page.dataframe[1].value["Holds"]) == ["no tumor"]
+    assert not page.get("download_button")  # what was made is no longer what holds
+
+
 def test_the_models_page_shows_digests_and_what_was_measured(page: AppTest) -> None:
     page.switch_page("pages/models.py").run()
     assert not page.exception
@@ -501,7 +527,7 @@ def test_the_models_page_shows_digests_and_what_was_measured(page: AppTest) -> N
     ("role", "allowed"),
     [
         ("reader", {"worklist", "review", "models"}),
-        ("senior", {"worklist", "review", "models"}),
+        ("senior", {"worklist", "review", "reports", "models"}),
         ("auditor", {"audit", "quality", "models"}),
         ("admin", {"audit", "quality", "models"}),
         (None, set[str]()),

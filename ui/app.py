@@ -10,6 +10,7 @@ from ui.style import STYLE
 PAGES: tuple[tuple[str, str, str, Permission], ...] = (
     ("pages/worklist.py", "Worklist", "list", "open"),
     ("pages/review.py", "Review", "visibility", "open"),
+    ("pages/reports.py", "Reports", "description", "report"),
     ("pages/audit.py", "Audit", "policy", "audit"),
     ("pages/quality.py", "Quality", "monitoring", "audit"),
     ("pages/models.py", "Models", "model_training", "models"),

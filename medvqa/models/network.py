@@ -10,9 +10,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
+from transformers import StoppingCriteria
 from transformers.cache_utils import DynamicLayer
 
 from medvqa.errors import ModelError
+from medvqa.long_work import go_on
 from medvqa.models.encoding import (
     Prefix,
     Prompt,
@@ -52,6 +54,7 @@ class Network:
 
     def see(self, inputs: Mapping[str, Tensor]) -> Any:
         """The output of `get_image_features`, of one or more rows of pixel values."""
+        go_on()
         pixel_values = inputs["pixel_values"]
         if self.family.loose:
             pixel_values = pixel_values.flatten(0, 1)
@@ -85,7 +88,11 @@ class Network:
         """New tokens, (rows, tokens), and their log-probabilities; all rows are as long as the longest."""
         with torch.inference_mode():
             output = self.module.generate(
-                **inputs, **decoding, return_dict_in_generate=True, output_logits=True
+                **inputs,
+                **decoding,
+                return_dict_in_generate=True,
+                output_logits=True,
+                stopping_criteria=[_GoOn()],
             )
         answers = output.sequences[:, inputs["input_ids"].shape[1] :]
         log_probabilities = torch.stack(output.logits, 1).float().log_softmax(-1)
@@ -146,6 +153,7 @@ class Network:
 
     def _continue_prefixes(self, prompts: Sequence[Prompt], token_ids: tuple[int, ...]) -> list[float]:
         """Teacher forcing from the end of the images on, padded on the right, where no answer looks."""
+        go_on()
         prefixes = [prompt.image.prefix for prompt in prompts if prompt.image.prefix is not None]
         answer = torch.tensor([token_ids], device=prompts[0].input_ids.device)
         rows = [
@@ -169,6 +177,7 @@ class Network:
 
     def _force(self, prompt: Prompt, token_ids: tuple[int, ...], features: Tensor, **options: Any) -> Any:
         """Teacher forcing: the prompt followed by the answer, once for each version of the image's tokens."""
+        go_on()
         if self.rounded and features.requires_grad and torch.is_grad_enabled():
             raise ModelError(
                 "this heatmap needs gradients, which int8 weights do not have; choose attention, rollout or "
@@ -195,6 +204,14 @@ class Network:
             yield
         finally:
             decoder.set_attn_implementation(before)
+
+
+class _GoOn(StoppingCriteria):
+    """Never ends an answer by itself, but lets whoever waits for it do so between two tokens."""
+
+    def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:  # noqa: ARG002
+        go_on()
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
 
 
 def repeated(value: Tensor, times: int) -> Tensor:

@@ -44,6 +44,11 @@ class Story:
         return self.answered.subject
 
     @property
+    def question(self) -> str:
+        """What was asked."""
+        return str(self.answered.entity["question"])
+
+    @property
     def review(self) -> Event | None:
         """The review that holds: the one that was signed, or else the last."""
         if self.signatures:

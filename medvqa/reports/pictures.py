@@ -1,0 +1,44 @@
+"""The pictures of a report: the image asked about, and the same under its heatmap."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from PIL import Image as PillowImage
+
+from medvqa.heatmaps.overlay import overlay
+from medvqa.imaging import to_uint8
+
+if TYPE_CHECKING:
+    from medvqa.reports.report import Statement
+    from medvqa.types import Image
+
+LONGEST = 512
+"""Pixels of the longer edge; an image that is smaller stays as it is."""
+
+
+def draw_pictures(statement: Statement) -> list[tuple[str, bytes]]:
+    """Captions and PNG files, none where the study no longer has the image."""
+    image = statement.image
+    if image is None:
+        return []
+    pictures = [(f"Image {statement.image_number}", _draw(image, to_uint8(image)))]
+    heatmap = statement.heatmap
+    if heatmap is not None:
+        caption = f"{heatmap.method.replace('_', ' ')}: explains {heatmap.explained}"
+        graded = "" if heatmap.grade is None else f"; graded {heatmap.grade.level}"
+        pictures.append((caption + graded, _draw(image, overlay(image, heatmap.values))))
+    return pictures
+
+
+def _draw(image: Image, pixels: object) -> bytes:
+    """PNG with square pixels, whatever the spacing."""
+    picture = PillowImage.fromarray(pixels)
+    down, across = image.pixel_spacing_mm or (1.0, 1.0)
+    rows, columns = image.shape
+    height, width = rows * down / min(down, across), columns * across / min(down, across)
+    scale = min(1.0, LONGEST / max(height, width))
+    out = io.BytesIO()
+    picture.resize((max(1, round(width * scale)), max(1, round(height * scale)))).save(out, format="PNG")
+    return out.getvalue()
