@@ -22,15 +22,14 @@ from streamlit.testing.v1 import AppTest
 import audit
 import ui
 from audit.keys import create_key
-from medvqa import Answer
 from medvqa.checks.verdict import MEANINGS
 from medvqa.signing_keys import signing_key_path
 from medvqa.types import NOT_FOR_DIAGNOSIS, HeatmapLevel
-from ui.asking import Submission
 from ui.desk import Desk
 from ui.messages import plain
 from ui.people import Person
 from ui.trail import MOST_PROBLEMS
+from ui.waiting import Came, Submission
 
 PAGES = Path(ui.__file__).with_name("app.py")
 MR = "MR_small.dcm"
@@ -73,7 +72,14 @@ def open_study(page: AppTest, path: Path | str) -> AppTest:
 def ask(page: AppTest, question: str = "Is there a tumor?", *, heatmap: str = "none") -> AppTest:
     page.text_input(key="question").set_value(question)
     page.selectbox(key="method").set_value(heatmap)
-    return press(page, "Ask")
+    return wait(press(page, "Ask"))
+
+
+def wait(page: AppTest) -> AppTest:
+    """Until the model is done: in a browser the page looks by itself."""
+    while not page.exception and desk_of(page).submission is not None:
+        page.run()
+    return page
 
 
 def press(page: AppTest, label: str) -> AppTest:
@@ -223,12 +229,57 @@ def test_the_same_question_is_answered_once_unless_a_map_is_wanted(page: AppTest
 def test_a_second_click_while_waiting_asks_nothing(page: AppTest, trail: Path) -> None:
     open_study(page, sample(MR))
     ask(page)
-    (answer,) = desk_of(page).answers.values()
-    pending = Future[Answer]()
-    desk_of(page).submission = Submission(question="Why?", pending=pending)
-    Timer(1, pending.set_result, [answer]).start()
+    (came,) = desk_of(page).came.values()
+    pending = Future[Came]()
+    desk_of(page).submission = Submission(pending=pending)
+    Timer(1, pending.set_result, [came]).start()
     ask(page, "Which organ is shown?")
     assert len(events(trail)) == 1
+
+
+def test_long_work_says_its_stage_and_is_stopped_on_record(page: AppTest, trail: Path) -> None:
+    open_study(page, sample(MR))
+    page.text_input(key="question").set_value("Is there a tumor?")
+    page.selectbox(key="method").set_value("integrated_gradients")
+    press(page, "Ask")
+    assert not page.exception
+    submission = desk_of(page).submission
+    assert submission is not None
+    assert any(button.label == "Stop it" for button in page.button)
+    submission.work.cancel()
+    wait(page)
+    assert desk_of(page).problem is None
+    (failed,) = events(trail)
+    assert (failed.outcome, failed.entity["error"]) == ("failed", "CancelledError")
+    assert "Audit row" not in words(page)
+    ask(page)
+    assert "Audit row" in words(page)
+
+
+def test_a_word_and_a_contrast_are_explained_on_click(page: AppTest, trail: Path) -> None:
+    open_study(page, sample(MR))
+    ask(page)
+    (answered,) = events(trail)
+    key = f"word of {answered.subject}"
+    page.session_state[key] = 1
+    wait(page.run())
+    assert not page.exception
+    write(page, "Rather than", "no idea at all")
+    wait(press(page, "Why?"))
+    wait(press(page, "The whole answer"))
+    maps: list[Any] = [event.entity["heatmap"] for event in events(trail, "explain")]
+    word = str(answered.entity["answer"]).split()[0]
+    assert [word in str(maps[0]["part"]), "no idea at all" in str(maps[1]["part"]), maps[2]["part"]] == [
+        True,
+        True,
+        None,
+    ]
+    assert {one["method"] for one in maps} == {"occlusion"}
+    again = AppTest.from_file(PAGES, default_timeout=200).run()
+    open_study(again, sample(MR))
+    wait(press(again, "The whole answer"))  # of an answer of another day
+    assert len(events(trail, "explain")) == 4
+    assert desk_of(again).served.heatmaps
 
 
 def test_the_answers_of_another_day_are_there_but_their_maps_are_not(page: AppTest, trail: Path) -> None:

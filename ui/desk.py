@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
 
-    from medvqa import Answer, Study
+    from medvqa import Study
     from medvqa.types import HeatmapMethod
-    from ui.asking import Submission
     from ui.stacks import Served
+    from ui.waiting import Came, Submission
 
 
 @dataclass(slots=True, kw_only=True)
 class Desk:
-    """The open study, the question on its way, and the answers given since it was opened."""
+    """The open study, the work on its way, and the maps made since it was opened."""
 
     study: Study
     served: Served
@@ -28,29 +28,29 @@ class Desk:
     submission: Submission | None = None
     problem: str | None = None
     """What came in place of the last answer."""
-    answers: dict[str, Answer] = field(default_factory=dict[str, "Answer"])
-    """By id; the trail has those of other days too, but no map of them."""
+    came: dict[str, Came] = field(default_factory=dict[str, "Came"])
+    """Last of each answer, by its id; the trail has answers of other days too, but no map of them."""
     shown: str | None = None
     """Id of the answer whose map the viewer can show."""
     seen: dict[str, set[int]] = field(default_factory=dict[str, "set[int]"])
     """Images that were on screen, from 1, by Series Instance UID."""
 
-    def lay(self, answer: Answer) -> None:
-        """Keep an answer, and turn the viewer to its map."""
-        self.answers[answer.answer_id] = answer
-        self.shown = answer.answer_id
-        if answer.heatmap is not None:
-            self.served.heatmaps[answer.answer_id] = answer.heatmap
+    def lay(self, came: Came) -> None:
+        """Keep what came of work on the model, and turn the viewer to its map."""
+        self.shown = came.answer_id
+        self.came[came.answer_id] = came
+        if came.heatmap is not None:
+            self.served.heatmaps[came.answer_id] = came.heatmap
 
     def has_map(self, answer_id: str, method: HeatmapMethod) -> bool:
-        """Whether that map was made since the study was opened."""
+        """Whether the last map of that answer was made by that method, of the whole answer."""
         made = self.served.heatmaps.get(answer_id)
-        return made is not None and made.method == method
+        return made is not None and made.method == method and made.part is None
 
-    def mapped(self) -> Answer | None:
+    def mapped(self) -> Came | None:
         """The answer whose map the viewer can show: none without a map, none whose map is mere chance."""
-        answer = None if self.shown is None else self.answers.get(self.shown)
-        if answer is None or answer.heatmap is None:
+        came = None if self.shown is None else self.came.get(self.shown)
+        if came is None or came.heatmap is None:
             return None
-        grade = answer.heatmap.grade
-        return None if grade is not None and grade.level == "chance" else answer
+        grade = came.heatmap.grade
+        return None if grade is not None and grade.level == "chance" else came

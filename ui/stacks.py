@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from medvqa import MedvqaError
+from medvqa.records import heatmap_sha256
 from ui.stack_viewer.packets import pack_frame, pack_heatmap
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ class Served:
         return f"/stacks/{self.ticket}"
 
     def source_of(self, answer_id: str) -> str:
-        """Where the heatmap of an answer is fetched."""
-        return f"/heatmaps/{self.ticket}/{answer_id}"
+        """Where the heatmap of an answer is fetched; another map of the same answer has another address."""
+        return f"/heatmaps/{self.ticket}/{answer_id}?made={heatmap_sha256(self.heatmaps[answer_id])[:12]}"
 
 
 _SERVED: WeakValueDictionary[str, Served] = WeakValueDictionary()

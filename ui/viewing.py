@@ -40,13 +40,11 @@ def show_study(desk: Desk) -> Looked:
             "Beside it", (NOTHING, *others), format_func=lambda one: _name(desk, one), key="beside"
         )
     stacks = [_stack(desk, one) for one in (chosen, beside) if not isinstance(one, str | None)]
-    answer = desk.mapped()
+    came = desk.mapped()
     heatmap = None
-    if answer is not None and answer.heatmap is not None:
+    if came is not None and came.heatmap is not None:
         heatmap = Overlay(
-            source=desk.served.source_of(answer.answer_id),
-            ref=answer.image,
-            shape=answer.heatmap.values.shape,
+            source=desk.served.source_of(came.answer_id), ref=came.image, shape=came.heatmap.values.shape
         )
     view = show_stacks(stacks, banner=desk.banner, height=HEIGHT_PX, heatmap=heatmap)
     desk.seen.setdefault(chosen.series_instance_uid, set()).update(view.seen)

@@ -3,14 +3,16 @@
 import streamlit as st
 
 from medvqa.reading.stories import read_stories
-from ui.asking import ask, receive
+from ui.asking import ask
 from ui.exchange import show_exchange
+from ui.explaining import offer_explanations
 from ui.judging import ask_first_read, judge, offer_addendum, offer_signature
 from ui.maps import show_map
 from ui.messages import errors_shown, show_notices
 from ui.page import begin_page
 from ui.stopping import show_switch
 from ui.viewing import show_study
+from ui.waiting import receive
 
 person, session, settings = begin_page("Review", "open")
 desk = st.session_state.get("desk")
@@ -31,6 +33,8 @@ with right, errors_shown():
             continue
         show_exchange(story)
         show_map(desk, story.answer_id)
+        if person.may("ask"):
+            offer_explanations(session, desk, story)
         if person.may("review"):
             judge(story, session)
         if person.may("sign"):
