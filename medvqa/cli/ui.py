@@ -77,4 +77,7 @@ def environment(settings: Settings) -> dict[str, str]:
     variables = {f"MEDVQA_{key.upper()}": str(value) for key, value in given.items()}
     # What other libraries remark about a file may quote a patient attribute from it.
     variables |= {"PYTHONWARNINGS": "ignore", "TRANSFORMERS_VERBOSITY": "error"}
+    # Threads that spin while they wait for each other take twice as long where anything else wants the
+    # processor, and a browser on the same machine does.
+    variables["OMP_WAIT_POLICY"] = "PASSIVE"
     return variables | ({} if settings.threads is None else {"OMP_NUM_THREADS": str(settings.threads)})

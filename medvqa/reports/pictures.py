@@ -11,6 +11,9 @@ from medvqa.heatmaps.overlay import overlay
 from medvqa.imaging import to_uint8
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from medvqa.reports.report import Statement
     from medvqa.types import Image
 
@@ -32,7 +35,7 @@ def draw_pictures(statement: Statement) -> list[tuple[str, bytes]]:
     return pictures
 
 
-def _draw(image: Image, pixels: object) -> bytes:
+def _draw(image: Image, pixels: NDArray[np.uint8]) -> bytes:
     """PNG with square pixels, whatever the spacing."""
     picture = PillowImage.fromarray(pixels)
     down, across = image.pixel_spacing_mm or (1.0, 1.0)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from audit import TreeHead
     from medvqa.reading.stories import ReportStatus, Story
     from medvqa.sessions import Session
-    from medvqa.types import Heatmap, Image, Study
+    from medvqa.types import Heatmap, Image, Study, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +123,7 @@ def why_struck(story: Story) -> str | None:
     with it; nor, even then, what no one may release as it is.
     """
     entity: Any = story.answered.entity
-    verdict = story.answered.verdict or entity["checks"]["verdict"]
+    verdict: Verdict = entity["checks"]["verdict"]
     reviewed = story.review
     if reviewed is not None and reviewed.verdict != "agree":
         return f"{'amended' if reviewed.verdict == 'amend' else 'rejected'} by {reviewed.entity['reviewer']}"

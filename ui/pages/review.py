@@ -27,17 +27,20 @@ with left, errors_shown():
 with right, errors_shown():
     if person.may("ask"):
         ask(session, desk, looked.image_number)
-    receive(desk)
+    # A place of its own, here and below: what comes and goes in it moves nothing else on the screen.
+    with st.container():
+        receive(desk)
     for story in reversed(read_stories(session.log, study=desk.study.study_instance_uid)):
-        if settings.blind_first and not ask_first_read(story, session):
-            continue
-        show_exchange(story)
-        show_map(desk, story.answer_id)
-        if person.may("ask"):
-            offer_explanations(session, desk, story)
-        if person.may("review"):
-            judge(story, session)
-        if person.may("sign"):
-            offer_signature(story, session, person, unseen=looked.unseen)
-            offer_addendum(story, session)
+        with st.container(key=f"story {story.answer_id}"):
+            if settings.blind_first and not ask_first_read(story, session):
+                continue
+            show_exchange(story)
+            show_map(desk, story.answer_id)
+            if person.may("ask"):
+                offer_explanations(session, desk, story)
+            if person.may("review"):
+                judge(story, session)
+            if person.may("sign"):
+                offer_signature(story, session, person, unseen=looked.unseen)
+                offer_addendum(story, session)
     show_switch(session, person, study=desk.study.study_instance_uid)
