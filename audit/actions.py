@@ -8,6 +8,8 @@ class Action(StrEnum):
 
     LOGIN = "login"
     """A person began a session, in a role."""
+    LOGOUT = "logout"
+    """A person's session ended, by their own doing or because nobody used it."""
     CHANGE_ROLE = "change_role"
     """An agent acts in another role than before."""
     CONFIGURE = "configure"
@@ -32,6 +34,8 @@ class Action(StrEnum):
     """A person signed, with the meaning of the signature."""
     ADDENDUM = "addendum"
     """A person added to what was signed."""
+    PRACTICE = "practice"
+    """A person judged an exercise, about which a wrong answer may have been planted."""
     STOP = "stop"
     """A person stopped answering, about one study or all."""
     RESUME = "resume"

@@ -39,6 +39,7 @@ DCM = {
     "110113": "Security Alert",
     "110114": "User Authentication",
     "110122": "Login",
+    "110123": "Logout",
     "110129": "Security Configuration",
     "110131": "Software Configuration",
     "110137": "User Security Attributes Changed",
@@ -81,6 +82,7 @@ _ACTIVITY = Meaning(event="110100")
 
 MEANINGS: dict[str, Meaning] = {
     Action.LOGIN: Meaning(event="110114", kind="110122", subject=None),
+    Action.LOGOUT: Meaning(event="110114", kind="110123", subject=None),
     Action.CHANGE_ROLE: Meaning(event="110113", kind="110137", subject="11"),
     Action.CONFIGURE: Meaning(event="110113", kind="110131", subject="5"),
     Action.LOAD_MODEL: _ACTIVITY,
@@ -93,6 +95,7 @@ MEANINGS: dict[str, Meaning] = {
     Action.REVIEW: Meaning(event="110100", participant="verifier"),
     Action.SIGN: Meaning(event="110100", participant="attester"),
     Action.ADDENDUM: Meaning(event="110100", participant="author"),
+    Action.PRACTICE: _ACTIVITY,
     Action.STOP: Meaning(event="110113", kind="110131", subject=None),
     Action.RESUME: Meaning(event="110113", kind="110131", subject=None),
     Action.REPORT: Meaning(event="110100", subject="3", participant="author", created=True),

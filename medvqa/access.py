@@ -9,12 +9,14 @@ from typing import Literal, TypeAlias, get_args
 from medvqa.errors import AccessError
 
 Role: TypeAlias = Literal["reader", "senior", "auditor", "admin", "local"]
-Permission: TypeAlias = Literal["open", "ask", "review", "sign", "report", "stop", "audit", "models"]
+Permission: TypeAlias = Literal[
+    "open", "ask", "review", "sign", "report", "practise", "stop", "audit", "models"
+]
 
 PERMISSIONS: Mapping[Role, frozenset[Permission]] = MappingProxyType(
     {
-        "reader": frozenset({"open", "ask", "review", "models"}),
-        "senior": frozenset({"open", "ask", "review", "sign", "report", "stop", "models"}),
+        "reader": frozenset({"open", "ask", "review", "practise", "models"}),
+        "senior": frozenset({"open", "ask", "review", "sign", "report", "practise", "stop", "models"}),
         "auditor": frozenset({"audit", "models"}),
         "admin": frozenset({"stop", "audit", "models"}),
         "local": frozenset(get_args(Permission)),
@@ -32,6 +34,7 @@ _DOING: dict[Permission, str] = {
     "review": "review an answer",
     "sign": "sign",
     "report": "write a report",
+    "practise": "practise",
     "stop": "stop or resume answering",
     "audit": "read the audit trail",
     "models": "see models",

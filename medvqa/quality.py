@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from medvqa.reading.double_reading import is_read_twice, same_reading
 from medvqa.reading.stories import tell
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Quality:
     """Of the confidence as a forecast that the reader agrees: expected error over ten bins of equal width."""
     seconds: float | None
     """Median time of a review, where it was measured."""
+    readers_agreed: float | None
+    """Of the answers that two people reviewed: the share at which they said the same."""
     first_reads_changed: float | None
     """Of the answers that a reader had committed to another answer than the model's before: the share at
     which the reader then agreed with the model. High values ask for a second look: automation bias."""
@@ -87,6 +90,7 @@ def _measure(stories: Sequence[Story]) -> Quality:
             agreed,
         ),
         seconds=seconds[len(seconds) // 2] if seconds else None,
+        readers_agreed=_share([same_reading(story) for story in judged if is_read_twice(story)]),
         first_reads_changed=_share(contradicted),
     )
 

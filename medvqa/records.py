@@ -90,6 +90,11 @@ def login(by: Agent, *, session: str) -> Entry:
     return _did(by, Action.LOGIN, session, {"through": "screens"})
 
 
+def logout(by: Agent, *, session: str, reason: str) -> Entry:
+    """A session of the screens ended; `reason` is `logged out` or `not used`."""
+    return _did(by, Action.LOGOUT, session, {"through": "screens", "reason": reason})
+
+
 def change_role(by: Agent, *, before: str | None) -> Entry:
     """The agent acts in another role than in the event before."""
     return _did(by, Action.CHANGE_ROLE, by.name, {"before": before, "after": by.role})
@@ -199,6 +204,18 @@ def sign(by: Agent, answered: Event, *, entity: Mapping[str, JSON]) -> Entry:
 def add_addendum(by: Agent, answered: Event, *, entity: Mapping[str, JSON]) -> Entry:
     """A person added to what was signed."""
     return _following(by, answered, Action.ADDENDUM, entity)
+
+
+def practise(by: Agent, *, subject: str, verdict: ReviewVerdict, entity: Mapping[str, JSON]) -> Entry:
+    """A person judged an exercise, whose answer may have been planted wrong."""
+    return Entry(
+        agent=by.name,
+        role=by.role,
+        action=Action.PRACTICE,
+        subject=subject,
+        verdict=verdict,
+        entity=entity,
+    )
 
 
 def switch(by: Agent, action: Action, *, subject: str, study: str | None, reason: str) -> Entry:

@@ -35,6 +35,8 @@ class Session:
     key_folder: Path
     key: bytes = field(repr=False)
     """Of the pseudonyms."""
+    login: str | None = None
+    """Random name of a person's session at the screens."""
 
     def pseudonym_of(self, study: Study) -> str | None:
         """How the trail names the study's patient; None where the study does not say who it is."""
@@ -66,10 +68,21 @@ def begin_session(
         AuditError: If the trail or the key cannot be read.
     """
     key = open_key(key_folder, log)
-    new = list(_news(log, agent, settings=settings, key=key, screens=screens))
+    login = str(uuid4()) if screens else None
+    new = list(_news(log, agent, settings=settings, key=key, login=login))
     if new:
         records.record(log, *new)
-    return Session(log=log, agent=agent, key_folder=key_folder, key=key)
+    return Session(log=log, agent=agent, key_folder=key_folder, key=key, login=login)
+
+
+def end_session(session: Session, *, reason: str) -> None:
+    """Record that a person's session at the screens ended.
+
+    Raises:
+        RecordError: If the trail did not take it.
+    """
+    if session.login is not None:
+        records.record(session.log, records.logout(session.agent, session=session.login, reason=reason))
 
 
 def begin_configured_session(log: Log, settings: Settings, *, screens: bool = False) -> Session:
@@ -94,15 +107,19 @@ def describe_settings(settings: Settings, key: bytes) -> dict[str, JSON]:
         "unfamiliar": settings.unfamiliar,
         "studies": None if settings.studies is None else str(settings.studies),
         "blind_first": settings.blind_first,
+        "double_reading": settings.double_reading,
+        "practice": None if settings.practice is None else str(settings.practice),
         "session_minutes": settings.session_minutes,
         "proxy_header": settings.proxy_header,
         "people": dict(settings.people),
     }
 
 
-def _news(log: Log, agent: Agent, *, settings: Settings | None, key: bytes, screens: bool) -> Iterator[Entry]:
-    if screens:
-        yield records.login(agent, session=str(uuid4()))
+def _news(
+    log: Log, agent: Agent, *, settings: Settings | None, key: bytes, login: str | None
+) -> Iterator[Entry]:
+    if login is not None:
+        yield records.login(agent, session=login)
     before = _last_row(log, Filter(agent=agent.name))
     if before is not None and before.role != agent.role:
         yield records.change_role(agent, before=before.role)

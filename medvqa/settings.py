@@ -51,6 +51,10 @@ class Settings:
     """Folder of the screens' worklist: each file, archive or folder right in it may hold one study."""
     blind_first: bool = False
     """Whether the screens hold an answer back until the reader committed to one, or skipped that."""
+    double_reading: bool = False
+    """Whether an answer is signed only once two people reviewed it, and a third where they differ."""
+    practice: Path | None = None
+    """Cases to practise on, a .jsonl file or its folder: the screens plant wrong answers in some of them."""
     session_minutes: int = 30
     """Minutes without a click after which the screens ask who is there; from 1."""
     proxy_header: str | None = None
@@ -63,6 +67,7 @@ class Settings:
 
 _KEYS = tuple(known.name for known in fields(Settings))
 _NUMBERS = ("threads", "session_minutes")
+_SWITCHES = ("blind_first", "double_reading")
 _ROLES = tuple(role for role in PERMISSIONS if role != "local")
 
 
@@ -130,7 +135,7 @@ def _check(key: str, value: Any, place: str) -> Any:
         if type(value) is not int or value < 1:
             raise SettingsError(f"{place} must be a whole number from 1, got {value!r}")
         return value
-    if key == "blind_first":
+    if key in _SWITCHES:
         if not isinstance(value, bool):
             raise SettingsError(f"{place} must be true or false, got {value!r}")
         return value
@@ -146,7 +151,7 @@ def _check(key: str, value: Any, place: str) -> Any:
         raise SettingsError(f"{place} must be refuse or warn, got {value!r}")
     if key == "audit_url" and "://" not in value:
         return _sqlite_url(Path(value))
-    if key in ("key_folder", "studies"):
+    if key in ("key_folder", "studies", "practice"):
         return Path(value).expanduser().absolute()
     return value
 
@@ -170,7 +175,7 @@ def _parsed(key: str, text: str) -> str | int | bool:
     """A variable's text as the type of its key; as it stands where it does not fit, to be complained of."""
     if key in _NUMBERS and text.isdecimal():
         return int(text)
-    if key == "blind_first" and text.lower() in ("true", "false"):
+    if key in _SWITCHES and text.lower() in ("true", "false"):
         return text.lower() == "true"
     return text
 

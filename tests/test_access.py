@@ -13,8 +13,8 @@ from medvqa.errors import AccessError
 @pytest.mark.parametrize(
     ("role", "allowed"),
     [
-        ("reader", {"open", "ask", "review", "models"}),
-        ("senior", {"open", "ask", "review", "sign", "report", "stop", "models"}),
+        ("reader", {"open", "ask", "review", "practise", "models"}),
+        ("senior", {"open", "ask", "review", "sign", "report", "practise", "stop", "models"}),
         ("auditor", {"audit", "models"}),
         ("admin", {"stop", "audit", "models"}),
         ("local", set(get_args(Permission))),

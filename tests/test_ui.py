@@ -577,8 +577,8 @@ def test_the_models_page_shows_digests_and_what_was_measured(page: AppTest) -> N
 @pytest.mark.parametrize(
     ("role", "allowed"),
     [
-        ("reader", {"worklist", "review", "models"}),
-        ("senior", {"worklist", "review", "reports", "models"}),
+        ("reader", {"worklist", "review", "practice", "models"}),
+        ("senior", {"worklist", "review", "reports", "practice", "models"}),
         ("auditor", {"audit", "quality", "models"}),
         ("admin", {"audit", "quality", "models"}),
         (None, set[str]()),
@@ -680,3 +680,92 @@ def test_markdown_in_data_stays_text() -> None:
     assert plain("![a](http://b) *c* $d$ :red[e] <f>") == (
         r"\!\[a\]\(http\:\/\/b\) \*c\* \$d\$ \:red\[e\] \<f\>"
     )
+
+
+def test_a_second_reader_is_not_told_what_the_first_said(
+    trail: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure("double_reading = true\n")
+    pages: dict[str, AppTest] = {}
+    for name in ("dr-17", "dr-18", "dr-19"):
+        monkeypatch.setenv("MEDVQA_AGENT", name)
+        pages[name] = AppTest.from_file(PAGES, default_timeout=200).run()
+        open_study(pages[name], sample(MR))
+    monkeypatch.setenv("MEDVQA_AGENT", "dr-17")
+    ask(pages["dr-17"])
+    judge(pages["dr-17"], "amend", "a cyst", "The right answer")
+    assert "a cyst" in words(pages["dr-17"])
+    assert "another person has to review" in words(pages["dr-17"]).lower()
+    monkeypatch.setenv("MEDVQA_AGENT", "dr-18")
+    second = pages["dr-18"].run()
+    assert "Audit row" in words(second)
+    assert "a cyst" not in words(second)
+    judge(second, "reject", "nothing there", "Why it is rejected")
+    assert "a cyst" in words(second)
+    assert "a third one has to review" in words(second)
+    second.switch_page("pages/worklist.py").run()
+    assert not second.exception
+    monkeypatch.setenv("MEDVQA_AGENT", "dr-19")
+    third = pages["dr-19"].run()
+    judge(third, "reject", "nothing there", "Why it is rejected")
+    write(third, "Type dr-19 to sign", "dr-19")
+    press(third, "Sign")
+    assert len(events(trail, "sign")) == 1
+
+
+def test_disagreements_are_listed_for_whoever_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "mr.dcm").write_bytes(sample(MR).read_bytes())
+    configure('double_reading = true\nstudies = "studies"\n')
+    page = AppTest.from_file(PAGES, default_timeout=200).run()
+    assert "Two readers differ" not in words(page)
+    open_study(page, tmp_path / "studies" / "mr.dcm")
+    ask(page)
+    judge(page, "amend", "a cyst", "The right answer")
+    monkeypatch.setenv("MEDVQA_AGENT", "dr-18")
+    other = AppTest.from_file(PAGES, default_timeout=200).run()
+    open_study(other, tmp_path / "studies" / "mr.dcm")
+    judge(other, "reject", "nothing there", "Why it is rejected")
+    other.switch_page("pages/worklist.py").run()
+    assert "Two readers differ about 1 answer" in words(other)
+    (line,) = other.dataframe[1].value.to_dict("records")
+    assert (line["First reader"], line["Second reader"]) == (
+        "dr-17, amend: a cyst",
+        "dr-18, reject: nothing there",
+    )
+
+
+def test_practice_shows_an_answer_takes_a_verdict_and_tells_what_was_right(
+    trail: Path, tmp_path: Path
+) -> None:
+    page = AppTest.from_file(PAGES, default_timeout=200).run()
+    page.switch_page("pages/practice.py").run()
+    assert "There is nothing to practise on" in words(page)
+    dicom_builder.write(tmp_path / "Doe^Jane.dcm", dicom_builder.image())
+    lines = [
+        f'{{"image": "Doe^Jane.dcm", "question": "Is there a mass? {number}", "answer": "no"}}\n'
+        for number in range(4)
+    ]
+    (tmp_path / "cases.jsonl").write_text("".join(lines))
+    configure('practice = "cases.jsonl"\n')
+    page = AppTest.from_file(PAGES, default_timeout=200).run()
+    page.switch_page("pages/practice.py").run()
+    for number in range(4):
+        assert not page.exception
+        assert f"Exercise {number + 1} of 4" in words(page)
+        assert "The right answer" not in words(page)
+        press(page, "Agree")
+        press(page, "Record: agree")
+        assert "The right answer: no" in words(page)
+        page.run()
+        press(page, "Next")
+    assert "You have done every exercise." in words(page)
+    planted = [bool(event.entity["planted"]) for event in events(trail, "practice")]
+    assert len(planted) == 4
+    followed = next(one for one in page.metric if one.label == "Followed when wrong")
+    assert followed.value == (f"100% of {sum(planted)}" if any(planted) else "–")
+    again = AppTest.from_file(PAGES, default_timeout=200).run()
+    again.switch_page("pages/practice.py").run()
+    assert "You have done every exercise." in words(again)

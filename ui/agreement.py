@@ -30,6 +30,10 @@ FIGURES = {
         "How far confidence is, on average, from the share of answers that readers agree with; 0 is best.",
     ),
     "seconds": ("Seconds", "Median time from an answer's appearance to its verdict."),
+    "readers_agreed": (
+        "Readers agree",
+        "Share of the answers reviewed by two people who said the same.",
+    ),
     "first_reads_changed": (
         "Minds changed",
         "Of the answers that a reader had contradicted before seeing them: the share at which they then"

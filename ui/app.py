@@ -11,6 +11,7 @@ PAGES: tuple[tuple[str, str, str, Permission], ...] = (
     ("pages/worklist.py", "Worklist", "list", "open"),
     ("pages/review.py", "Review", "visibility", "open"),
     ("pages/reports.py", "Reports", "description", "report"),
+    ("pages/practice.py", "Practice", "exercise", "practise"),
     ("pages/audit.py", "Audit", "policy", "audit"),
     ("pages/quality.py", "Quality", "monitoring", "audit"),
     ("pages/models.py", "Models", "model_training", "models"),

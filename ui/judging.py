@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from medvqa.errors import ReviewError
+from medvqa.reading.double_reading import require_double_reading
 from medvqa.reading.first_reads import commit_first_read
 from medvqa.reading.reviews import review
 from medvqa.reading.signatures import NOT_RELEASED_AS_THEY_ARE, add_addendum, sign
@@ -15,6 +17,7 @@ from ui.messages import plain
 if TYPE_CHECKING:
     from medvqa.reading.stories import Story
     from medvqa.sessions import Session
+    from medvqa.settings import Settings
     from medvqa.types import ReviewVerdict
     from ui.people import Person
 
@@ -56,13 +59,7 @@ def judge(story: Story, session: Session) -> None:
     """Draw the three verdicts, none of them chosen, and the form of the one that is."""
     if story.signatures:
         return
-    chosen: ReviewVerdict | None = st.session_state.get(f"verdict on {story.answer_id}")
-    for column, (verdict, (name, keys)) in zip(st.columns(3), VERDICTS.items(), strict=True):
-        kind = "primary" if verdict == chosen else "secondary"
-        key = f"{verdict} {story.answer_id}"
-        if column.button(name, key=key, shortcut=keys, type=kind, width="stretch"):
-            st.session_state[f"verdict on {story.answer_id}"] = verdict
-            st.rerun()
+    chosen = choose_verdict(story.answer_id)
     if chosen is None:
         return
     with st.form(f"review of {story.answer_id}", clear_on_submit=True):
@@ -73,7 +70,21 @@ def judge(story: Story, session: Session) -> None:
             st.rerun()
 
 
-def offer_signature(story: Story, session: Session, person: Person, *, unseen: int) -> None:
+def choose_verdict(about: str) -> ReviewVerdict | None:
+    """Draw the three verdicts on something, none of them chosen beforehand; the one that is."""
+    chosen: ReviewVerdict | None = st.session_state.get(f"verdict on {about}")
+    for column, (verdict, (name, keys)) in zip(st.columns(3), VERDICTS.items(), strict=True):
+        kind = "primary" if verdict == chosen else "secondary"
+        key = f"{verdict} {about}"
+        if column.button(name, key=key, shortcut=keys, type=kind, width="stretch"):
+            st.session_state[f"verdict on {about}"] = verdict
+            st.rerun()
+    return chosen
+
+
+def offer_signature(
+    story: Story, session: Session, person: Person, settings: Settings, *, unseen: int
+) -> None:
     """Draw the form that signs the last review, with who signs typed anew and what it means."""
     reviewed = story.review
     if reviewed is None or story.signatures:
@@ -83,6 +94,12 @@ def offer_signature(story: Story, session: Session, person: Person, *, unseen: i
             plain(f"The checks call this answer {story.answered.verdict}: amend or reject it to sign.")
         )
         return
+    if settings.double_reading:
+        try:
+            require_double_reading(story)
+        except ReviewError as missing:
+            st.info(plain(str(missing).capitalize()))
+            return
     if unseen:
         st.warning(f"{unseen} image{'s' * (unseen != 1)} of this series were not looked at.")
     with st.form(f"signature of {story.answer_id}", clear_on_submit=True):
@@ -92,7 +109,7 @@ def offer_signature(story: Story, session: Session, person: Person, *, unseen: i
             if typed.strip() != person.name:
                 st.error(plain(f"Type {person.name}, as you are logged in; nothing was signed."))
                 return
-            sign(session, story.answer_id, meaning=meaning)
+            sign(session, story.answer_id, meaning=meaning, double_reading=settings.double_reading)
             st.rerun()
 
 

@@ -8,6 +8,7 @@ import streamlit as st
 
 from audit import AuditError
 from medvqa import MedvqaError
+from medvqa.sessions import end_session
 from medvqa.settings import Settings, load_settings
 from medvqa.types import NOT_FOR_DIAGNOSIS
 from ui.messages import plain
@@ -38,11 +39,18 @@ def begin_page(title: str, permission: Permission) -> tuple[Person, Session, Set
     except (MedvqaError, AuditError) as error:
         st.error(plain(str(error)))
         st.stop()
-    heading, who = st.columns([1, 4], vertical_alignment="center")
+    _draw_heading(title, person)
+    return person, session, settings
+
+
+def _draw_heading(title: str, person: Person) -> None:
+    heading, who, out = st.columns([2, 7, 1], vertical_alignment="center")
     heading.subheader(title, anchor=False)
     about = ALONE.format(name=person.name) if person.through == "local" else f"{person.name}, {person.role}"
     who.caption(plain(f"{NOT_FOR_DIAGNOSIS} {about}"))
-    return person, session, settings
+    if person.through == "login" and out.button("Log out", width="stretch"):
+        _clear("logged out")
+        st.logout()
 
 
 def _ask_who() -> NoReturn:
@@ -52,10 +60,18 @@ def _ask_who() -> NoReturn:
     st.stop()
 
 
-def _end(person: Person) -> NoReturn:
-    """End a session that nobody used: what lay open is put away."""
+def _clear(reason: str) -> None:
+    """Put away what lay open, once it is recorded that the session ended."""
+    session: Session | None = st.session_state.get("session")
+    if session is not None:
+        end_session(session, reason=reason)
     for name in list(st.session_state):
         del st.session_state[name]
+
+
+def _end(person: Person) -> NoReturn:
+    """End a session that nobody used: what lay open is put away."""
+    _clear("not used")
     if person.through == "login":
         st.logout()
     st.info("This session ended, for nobody used it. What was recorded is in the trail.")

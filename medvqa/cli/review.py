@@ -55,7 +55,8 @@ def sign(
     Example: medvqa sign 0b5e7a52-7c4f-4b0e-8b8e-0f3c2d1a9e77 --meaning "reviewed and approved"
     """
     session = _open(audit)
-    event = signatures.sign(session, answer_id, meaning=meaning, signer=signer)
+    double = load_settings().double_reading
+    event = signatures.sign(session, answer_id, meaning=meaning, signer=signer, double_reading=double)
     typer.echo(f"signed: recorded as row {event.sequence}, at {event.recorded:%Y-%m-%d %H:%M:%S} UTC")
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from medvqa import records
 from medvqa.errors import ReviewError
+from medvqa.reading.double_reading import require_double_reading
 from medvqa.reading.stories import read_story
 from medvqa.reading.texts import clean
 
@@ -17,7 +18,14 @@ NOT_RELEASED_AS_THEY_ARE = frozenset({"image_blind", "fragile"})
 """Verdicts of the checks under which an answer is signed amended or rejected, never as the model gave it."""
 
 
-def sign(session: Session, answer_id: str, *, meaning: str, signer: str | None = None) -> Event:
+def sign(
+    session: Session,
+    answer_id: str,
+    *,
+    meaning: str,
+    signer: str | None = None,
+    double_reading: bool = False,
+) -> Event:
     """Record a signature on the last review of an answer: who, when (the event's time), and what it means.
 
     The event binds the signature to answer and review by their leaf hashes. It does not prove who typed it:
@@ -28,10 +36,11 @@ def sign(session: Session, answer_id: str, *, meaning: str, signer: str | None =
         answer_id: Of the answer.
         meaning: Such as `reviewed and approved`.
         signer: Printed name, where that is not the session's agent.
+        double_reading: Whether two people have to have reviewed it; see `medvqa.reading.double_reading`.
 
     Raises:
-        ReviewError: If there is no such answer, it was not reviewed, the review agrees with what no one may
-            release as it is (`NOT_RELEASED_AS_THEY_ARE`), or the meaning is missing.
+        ReviewError: If there is no such answer, it was not reviewed, or not twice, the review agrees with
+            what no one may release as it is (`NOT_RELEASED_AS_THEY_ARE`), or the meaning is missing.
         RecordError: If the trail did not take the event.
         AuditError: If the trail cannot be read.
 
@@ -44,6 +53,8 @@ def sign(session: Session, answer_id: str, *, meaning: str, signer: str | None =
     reviewed = story.review
     if reviewed is None:
         raise ReviewError("the answer was not reviewed yet; run medvqa review first, then sign")
+    if double_reading:
+        require_double_reading(story)
     checked = story.answered.verdict
     if reviewed.verdict == "agree" and checked in NOT_RELEASED_AS_THEY_ARE:
         raise ReviewError(f"the checks call this answer {checked}: amend or reject it before it is signed")

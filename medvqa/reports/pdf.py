@@ -148,7 +148,8 @@ def _write(text: str, style: ParagraphStyle) -> Paragraph:
 
 def _mark_up(text: str) -> str:
     """Text as ReportLab's markup: nothing in it is markup, and each sign is in a font that may have it."""
-    known = pdfmetrics.getFont(_LATIN).face.charToGlyph
+    font: Any = pdfmetrics.getFont(_LATIN)
+    known = font.face.charToGlyph
     parts: list[tuple[bool, str]] = []
     for sign in text:
         latin = ord(sign) in known or sign.isspace()

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from medvqa.reading.double_reading import veil
 from medvqa.reading.stories import read_stories
 from ui.asking import ask
 from ui.exchange import show_exchange
@@ -31,6 +32,8 @@ with right, errors_shown():
     with st.container():
         receive(desk)
     for story in reversed(read_stories(session.log, study=desk.study.study_instance_uid)):
+        if settings.double_reading:
+            story = veil(story, session.agent.name)
         with st.container(key=f"story {story.answer_id}"):
             if settings.blind_first and not ask_first_read(story, session):
                 continue
@@ -41,6 +44,6 @@ with right, errors_shown():
             if person.may("review"):
                 judge(story, session)
             if person.may("sign"):
-                offer_signature(story, session, person, unseen=looked.unseen)
+                offer_signature(story, session, person, settings, unseen=looked.unseen)
                 offer_addendum(story, session)
     show_switch(session, person, study=desk.study.study_instance_uid)

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from medvqa.assistant import record_opening
+from ui.disagreeing import choose_disagreement
 from ui.listing import choose_listed, read_worklist
 from ui.messages import errors_shown
 from ui.opening import lay_out, offer_opening
@@ -16,10 +17,13 @@ with errors_shown():
             "The worklist is empty. Name a folder of studies with the key studies in medvqa.toml, or open "
             "one study below."
         )
-    chosen = choose_listed(listed, session) if listed else None
-    if chosen is not None and chosen.listed is not None:
-        record_opening(session, chosen.listed.study, source="worklist")
-        lay_out(session, chosen.listed.study)
+    row = choose_listed(listed, session) if listed else None
+    chosen = None if row is None else row.listed
+    if settings.double_reading and person.may("sign"):
+        chosen = choose_disagreement(listed) or chosen
+    if chosen is not None:
+        record_opening(session, chosen.study, source="worklist")
+        lay_out(session, chosen.study)
         st.switch_page("pages/review.py")
 with st.expander("Open a study that is not in the list", expanded=not listed), errors_shown():
     if offer_opening(session):
