@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import sqlite3
+import subprocess
 import time
 import zipfile
 from collections.abc import Callable
@@ -29,6 +31,7 @@ from ui.desk import Desk
 from ui.messages import plain
 from ui.people import Person
 from ui.trail import MOST_PROBLEMS
+from ui.uploads import remove_leftovers
 from ui.waiting import Came, Submission
 
 PAGES = Path(ui.__file__).with_name("app.py")
@@ -382,8 +385,68 @@ def test_uploads_are_read_under_neutral_names(page: AppTest) -> None:
     page.file_uploader(key="files").set_value(("DOE JANE.dcm", b"nothing", "application/dicom"))
     press(page, "Open files")
     (error,) = page.error
-    assert "uploaded file 1" in error.value
+    assert "the file that was sent is neither DICOM" in error.value.replace("\\", "")
     assert "DOE" not in words(page)
+    page.file_uploader(key="files").set_value(
+        [
+            ("DOE JANE.dcm", sample(MR).read_bytes(), "application/dicom"),
+            ("DOE JANE.exe", b"MZ" + bytes(300), "application/dicom"),
+        ]
+    )
+    press(page, "Open files")
+    assert not page.exception
+    folder = Path(desk_of(page).uploaded.name)  # type: ignore[union-attr]
+    assert [file.name for file in folder.iterdir()] == ["uploaded file 1"]
+    assert desk_of(page).study.warnings[-1].code == "not_taken"
+    page.switch_page("pages/worklist.py").run()
+    open_study(page, sample(MR))
+    assert not folder.exists()
+
+
+def test_too_many_or_too_large_files_are_refused_before_they_are_written(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = [(f"{number}.dcm", sample(MR).read_bytes(), "application/dicom") for number in range(3)]
+    for name, value in (("MOST_FILES", 2), ("MOST_BYTES", 20_000)):
+        monkeypatch.setattr(f"ui.uploads.{name}", value)
+        page.switch_page("pages/worklist.py").run()
+        page.file_uploader(key="files").set_value(sent)
+        press(page, "Open files")
+        (error,) = page.error
+        assert "may be sent" in error.value
+        monkeypatch.undo()
+    assert "desk" not in page.session_state
+
+
+def test_what_a_killed_server_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    for name in (f"medvqa-upload-{dead.pid}-x", f"medvqa-upload-{os.getpid()}-x", "somebody's own"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "uploaded file 1").write_bytes(b"DICM")
+    remove_leftovers()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == [
+        f"medvqa-upload-{os.getpid()}-x",
+        "somebody's own",
+    ]
+
+
+def test_what_nobody_foresaw_is_a_reference_and_quotes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def script() -> None:
+        from ui.failing import report_failure
+
+        try:
+            int("Doe^Jane")
+        except ValueError as error:
+            assert report_failure(error) is True
+
+    page = AppTest.from_function(script).run()
+    (shown,) = page.error
+    reference = re.search(r"reference ([0-9a-f]{8})", shown.value)
+    assert reference is not None
+    assert f"failure {reference[1]}: ValueError at " in caplog.text
+    assert "Doe" not in shown.value + caplog.text
 
 
 @pytest.mark.parametrize(

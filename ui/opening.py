@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from medvqa import LimitError, Study
 from medvqa.assistant import open_study
 from ui.desk import Desk
 from ui.stacks import BROWSER, serve
+from ui.uploads import open_upload
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from tempfile import TemporaryDirectory
 
-    from streamlit.runtime.uploaded_file_manager import UploadedFile
-
+    from medvqa import Study
     from medvqa.sessions import Session
-
-MOST_FILES = 5000
-"""Of one upload: more than the slices of any study that a browser should be asked to send."""
 
 
 def offer_opening(session: Session) -> bool:
@@ -59,14 +54,3 @@ def lay_out(session: Session, study: Study, uploaded: TemporaryDirectory[str] | 
         banner=f"Patient {session.pseudonym_of(study) or 'not named in the files'}",
         uploaded=uploaded,
     )
-
-
-def open_upload(session: Session, files: Sequence[UploadedFile]) -> tuple[Study, TemporaryDirectory[str]]:
-    """Read a study from uploaded files, kept under neutral names in a folder that goes with the desk."""
-    if len(files) > MOST_FILES:
-        raise LimitError(f"{len(files)} files are more than the {MOST_FILES} that may be sent; open a folder")
-    folder = TemporaryDirectory(prefix="medvqa-")
-    for number, file in enumerate(files, start=1):
-        (Path(folder.name) / f"uploaded file {number}").write_bytes(file.getbuffer())
-    path = Path(folder.name) / "uploaded file 1" if len(files) == 1 else Path(folder.name)
-    return open_study(session, path), folder
