@@ -7,6 +7,7 @@ import os
 import re
 import sqlite3
 import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Callable
@@ -420,7 +421,7 @@ def test_too_many_or_too_large_files_are_refused_before_they_are_written(
 
 def test_what_a_killed_server_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    dead = subprocess.Popen(["true"])
+    dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     for name in (f"medvqa-upload-{dead.pid}-x", f"medvqa-upload-{os.getpid()}-x", "somebody's own"):
         (tmp_path / name).mkdir()
@@ -728,13 +729,17 @@ def test_nothing_opens_where_it_cannot_be_recorded(tmp_path: Path, monkeypatch: 
     assert not page.text_input
 
 
-def test_a_session_that_nobody_uses_ends(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_that_nobody_uses_ends_on_record(
+    page: AppTest, trail: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     open_study(page, sample(MR))
     later = time.monotonic() + 31 * 60
     monkeypatch.setattr("ui.people.time.monotonic", lambda: later)
     page.run()
     assert "This session ended, for nobody used it." in words(page)
     assert "desk" not in page.session_state
+    ((login,), (logout,)) = events(trail, "login"), events(trail, "logout")
+    assert (logout.subject, logout.entity["reason"]) == (login.subject, "not used")
     press(page, "Begin again")
     assert "No study is open" in words(page)
 

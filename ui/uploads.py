@@ -59,8 +59,8 @@ def open_upload(session: Session, files: Sequence[UploadedFile]) -> tuple[Study,
     path = Path(folder.name) / "uploaded file 1" if len(taken) == 1 else Path(folder.name)
     study = open_study(session, path)
     if len(taken) < len(files):
-        left = f"{len(files) - len(taken)} of {len(files)} files were not taken, which are neither DICOM, PNG, JPEG"
-        notice = Notice(code="not_taken", message=f"{left} nor ZIP")
+        left = f"{len(files) - len(taken)} of {len(files)} files were not taken"
+        notice = Notice(code="not_taken", message=f"{left}: they are neither DICOM, PNG, JPEG nor ZIP")
         study = replace(study, warnings=(*study.warnings, notice))
     return study, folder
 
