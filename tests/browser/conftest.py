@@ -47,6 +47,7 @@ class Screens:
 
     url: str
     place: Path
+    server: subprocess.Popen[bytes]
     requests: list[Request] = field(default_factory=list)
 
     @property
@@ -54,12 +55,16 @@ class Screens:
         return self.place / "trail.sqlite"
 
 
-@contextmanager
-def serving(place: Path, **settings: str) -> Iterator[Screens]:
-    """Run `medvqa ui` on a free port until the block is left."""
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serving(place: Path, *, port: int | None = None, **settings: str) -> Iterator[Screens]:
+    """Run `medvqa ui` until the block is left."""
+    port = port or free_port()
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
@@ -76,21 +81,21 @@ def serving(place: Path, **settings: str) -> Iterator[Screens]:
         server = subprocess.Popen(command, cwd=place, env=environment, stdout=log, stderr=log)
     url = f"http://127.0.0.1:{port}"
     try:
-        _wait_until_healthy(url)
-        yield Screens(url=url, place=place)
+        wait_for(f"{url}/_stcore/health")
+        yield Screens(url=url, place=place, server=server)
     finally:
         server.terminate()
         server.wait(timeout=20)
 
 
-def _wait_until_healthy(url: str) -> None:
+def wait_for(url: str) -> None:
     for _ in range(600):
         try:
-            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=1):  # noqa: S310
+            with urllib.request.urlopen(url, timeout=1):  # noqa: S310
                 return
         except OSError:
             time.sleep(0.1)
-    raise TimeoutError("the screens did not start")
+    raise TimeoutError(f"{url} did not come up")
 
 
 @pytest.fixture(scope="session")
@@ -126,16 +131,17 @@ def screens(tmp_path: Path) -> Iterator[Screens]:
 
 @pytest.fixture
 def browse(playwright: Playwright, tmp_path: Path) -> Iterator[Callable[[Screens], Page]]:
-    """Opens the screens in a browser of its own; nothing it loads may come from elsewhere."""
+    """Opens the screens in a browser of its own, whose requests it notes."""
     contexts: list[BrowserContext] = []
 
-    def opened(screens: Screens) -> Page:
+    def opened(screens: Screens, *, width: int = 1366, height: int = 768, scale: float = 1) -> Page:
         context = playwright.chromium.launch_persistent_context(
             tmp_path / f"browser {len(contexts)}",
             executable_path=CHROMIUM,
             headless=True,
             args=_ARGUMENTS,
-            viewport={"width": 1366, "height": 768},
+            viewport={"width": width, "height": height},
+            device_scale_factor=scale,
         )
         contexts.append(context)
         page = context.new_page()
