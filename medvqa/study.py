@@ -17,7 +17,7 @@ from medvqa.dicom.pixels import decode_frame, open_instance
 from medvqa.dicom.sources import DEFAULT_LIMITS, UNREADABLE, Limits, Skipped, Source, find_sources
 from medvqa.errors import DicomError, LimitError
 from medvqa.imaging import present
-from medvqa.types import Frame, ImageRef, Notice, PatientIdentity, Series, Study, WindowName
+from medvqa.types import Frame, ImageRef, Notice, Series, Study, WindowName
 
 __all__ = ["Limits", "read_study"]
 
@@ -83,7 +83,8 @@ def read_study(
         frames=frames,
         series=series,
         warnings=notices,
-        patient=_only_patient(instances),
+        patient=_only(instance.patient for instance in instances),
+        study_date=_only(instance.study_date for instance in instances),
     )
 
 
@@ -206,9 +207,10 @@ def _only_study(path: Path, instances: list[Instance], pictures: list[_Picture])
     )
 
 
-def _only_patient(instances: Iterable[Instance]) -> PatientIdentity | None:
-    named = {instance.patient for instance in instances} - {None}
-    return named.pop() if len(named) == 1 else None
+def _only(stated: Iterable[T | None]) -> T | None:
+    """What some files state and none contradicts."""
+    found = {one for one in stated if one is not None}
+    return found.pop() if len(found) == 1 else None
 
 
 def _order(instances: Iterable[Instance]) -> list[tuple[Instance, int]]:

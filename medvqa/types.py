@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
@@ -208,6 +208,8 @@ class Study:
     """From reading and from the gate."""
     patient: PatientIdentity | None = field(default=None, repr=False)
     """None where no file says, or the files name several patients."""
+    study_date: date | None = field(default=None, repr=False)
+    """Study Date (0008,0020), to tell which came before; shown as a distance alone, for it identifies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

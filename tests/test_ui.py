@@ -373,6 +373,34 @@ def test_the_middle_image_is_asked_about_before_the_reader_moves(
     assert "one_image_of_many" not in event.entity["warnings"]  # it is the one on screen
 
 
+def test_a_prior_stands_beside_with_its_distance_and_is_recorded_as_opened(
+    tmp_path: Path, trail: Path
+) -> None:
+    dates = {"now": "20260301", "before": "20250301", "other": "20240301"}
+    for number, (name, date) in enumerate(dates.items()):
+        dataset = dicom_builder.image(StudyDate=date, PatientID="B" if name == "other" else "A")
+        dataset.StudyInstanceUID = f"1.2.3.{number}"
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}.1"
+        (tmp_path / "studies").mkdir(exist_ok=True)
+        dicom_builder.write(tmp_path / "studies" / f"{name}.dcm", dataset)
+    configure('studies = "studies"\n')
+    page = AppTest.from_file(PAGES, default_timeout=200).run()
+    open_study(page, tmp_path / "studies" / "now.dcm")
+    assert not page.exception
+    (beside,) = [box for box in page.selectbox if box.label == "Beside it"]
+    assert beside.options[0] == "nothing"
+    assert len(beside.options) == 2
+    assert re.fullmatch("Study [0-9a-f]{8}, 365 days before: Series 1, CT, 1 images", beside.options[1])
+    assert len(events(trail, "open_study")) == 1
+    beside.select_index(1).run()
+    assert not page.exception
+    page.run()
+    opened = events(trail, "open_study")
+    assert [event.study for event in opened] == ["1.2.3.0", "1.2.3.1"]
+    assert opened[1].entity["source"] == "beside another"
+    assert "2025" not in words(page)
+
+
 def test_uploads_are_read_under_neutral_names(page: AppTest) -> None:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as target:

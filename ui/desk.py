@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from tempfile import TemporaryDirectory
 
     from medvqa import Study
     from medvqa.types import HeatmapMethod
+    from ui.priors import Prior
     from ui.stacks import Served
     from ui.waiting import Came, Submission
 
@@ -23,6 +25,8 @@ class Desk:
     """What the viewer may fetch of it."""
     banner: str
     """Whose study it is, by pseudonym."""
+    priors: Sequence[Prior] = ()
+    """Other studies of the patient that can be looked at beside this one."""
     uploaded: TemporaryDirectory[str] | None = None
     """Holds uploaded files; deleted with the desk."""
     submission: Submission | None = None

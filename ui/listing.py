@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from medvqa import MedvqaError, Study, read_study
 from medvqa.worklist import Listed, find_studies, list_study
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from medvqa.sessions import Session
@@ -27,6 +28,17 @@ class Row:
     listed: Listed | None
     problem: str = ""
     """Why there is no study, where there is none."""
+
+
+def list_all(settings: Settings) -> list[Study]:
+    """Every study in the folder of the settings that can be read."""
+    return [] if settings.studies is None else [*_read_all(settings.studies)]
+
+
+def _read_all(folder: Path) -> Iterator[Study]:
+    for path in find_studies(folder):
+        with suppress(MedvqaError):
+            yield _read(path, path.stat().st_mtime_ns)
 
 
 def read_worklist(session: Session, settings: Settings) -> list[Row]:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from medvqa.assistant import open_study
+from medvqa.settings import load_settings
 from ui.desk import Desk
+from ui.priors import find_priors
 from ui.stacks import BROWSER, serve
 from ui.uploads import open_upload
 
@@ -52,5 +54,6 @@ def lay_out(session: Session, study: Study, uploaded: TemporaryDirectory[str] | 
         study=study,
         served=serve(study, browser=browser),
         banner=f"Patient {session.pseudonym_of(study) or 'not named in the files'}",
+        priors=find_priors(study, load_settings()),
         uploaded=uploaded,
     )

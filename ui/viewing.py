@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from ui.listing import name_study
 from ui.stack_viewer import Overlay, Stack, show_stacks
 
 if TYPE_CHECKING:
+    from medvqa import Study
+    from medvqa.sessions import Session
     from medvqa.types import Series
     from ui.desk import Desk
+    from ui.priors import Prior
 
 HEIGHT_PX = 620
 NOTHING = "nothing"
@@ -28,18 +32,37 @@ class Looked:
     """Images of the series that were never on screen."""
 
 
-def show_study(desk: Desk) -> Looked:
-    """Draw the choice of series, the viewer, and the answer's map where there is one."""
-    series = desk.study.series
-    chosen, beside = series[0], None
-    if len(series) > 1:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """A series of the open study, or of a prior."""
+
+    study: Study
+    series: Series
+    prior: Prior | None = None
+
+
+def show_study(desk: Desk, session: Session) -> Looked:
+    """Draw the choice of series, the viewer, and the answer's map where there is one.
+
+    Raises:
+        RecordError: If the trail does not take it that a prior is looked at.
+    """
+    own = {
+        _name(one): one for one in (_Shown(study=desk.study, series=series) for series in desk.study.series)
+    }
+    priors = {
+        _name(one): one
+        for prior in desk.priors
+        for one in (_Shown(study=prior.study, series=series, prior=prior) for series in prior.study.series)
+    }
+    chosen, beside = next(iter(own.values())), None
+    if len(own) + len(priors) > 1:
         first, second = st.columns(2)
-        chosen = first.selectbox("Series", series, format_func=lambda one: _name(desk, one), key="series")
-        others = [one for one in series if one is not chosen]
-        beside = second.selectbox(
-            "Beside it", (NOTHING, *others), format_func=lambda one: _name(desk, one), key="beside"
-        )
-    stacks = [_stack(desk, one) for one in (chosen, beside) if not isinstance(one, str | None)]
+        name = first.selectbox("Series", tuple(own), key="series")
+        chosen = own[name]
+        others = [one for one in own if one != name]
+        beside = (own | priors).get(second.selectbox("Beside it", (NOTHING, *others, *priors), key="beside"))
+    stacks = [_stack(one, desk, session) for one in (chosen, beside) if one is not None]
     came = desk.mapped()
     heatmap = None
     if came is not None and came.heatmap is not None:
@@ -47,24 +70,27 @@ def show_study(desk: Desk) -> Looked:
             source=desk.served.source_of(came.answer_id), ref=came.image, shape=came.heatmap.values.shape
         )
     view = show_stacks(stacks, banner=desk.banner, height=HEIGHT_PX, heatmap=heatmap)
-    desk.seen.setdefault(chosen.series_instance_uid, set()).update(view.seen)
-    unseen = len(chosen.images) - len(desk.seen[chosen.series_instance_uid])
-    return Looked(image_number=chosen.images.start + view.image, unseen=unseen)
+    desk.seen.setdefault(chosen.series.series_instance_uid, set()).update(view.seen)
+    unseen = len(chosen.series.images) - len(desk.seen[chosen.series.series_instance_uid])
+    return Looked(image_number=chosen.series.images.start + view.image, unseen=unseen)
 
 
-def _stack(desk: Desk, series: Series) -> Stack:
+def _stack(shown: _Shown, desk: Desk, session: Session) -> Stack:
+    served = desk.served if shown.prior is None else shown.prior.open(session)
+    images = shown.series.images
     return Stack(
-        name=f"{desk.served.ticket} {series.images.start}",
-        label=_name(desk, series),
-        source=desk.served.source,
-        first=series.images.start,
-        count=len(series.images),
-        start=len(series.images) // 2,
-        modality=series.modality,
+        name=f"{served.ticket} {images.start}",
+        label=_name(shown),
+        source=served.source,
+        first=images.start,
+        count=len(images),
+        start=len(images) // 2,
+        modality=shown.series.modality,
     )
 
 
-def _name(desk: Desk, series: Series | str) -> str:
-    if isinstance(series, str):
-        return series
-    return f"Series {desk.study.series.index(series) + 1}, {series.modality}, {len(series.images)} images"
+def _name(shown: _Shown) -> str:
+    series = shown.series
+    number = shown.study.series.index(series) + 1
+    name = f"Series {number}, {series.modality}, {len(series.images)} images"
+    return name if shown.prior is None else f"Study {name_study(shown.study)}, {shown.prior.distance}: {name}"

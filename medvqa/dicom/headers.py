@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any, BinaryIO
 
 from pydicom.charset import convert_encodings, decode_bytes
@@ -39,8 +40,8 @@ _KEYWORDS = (
 _OVERLAY_ROWS = [0x6000_0010 + 0x2_0000 * group for group in range(16)]
 # Patient attributes are not on the list, so none is ever in memory, let alone in a message.
 TAGS: list[BaseTag | int] = [*(tag_for_keyword(keyword) or 0 for keyword in _KEYWORDS), *_OVERLAY_ROWS]
-# These two are taken out again at once: a pseudonym is made of them.
-_PATIENT_ID, _ISSUER_OF_PATIENT_ID = 0x0010_0020, 0x0010_0021
+# These are taken out again at once: a pseudonym is made of the first two, a distance in days of the third.
+_PATIENT_ID, _ISSUER_OF_PATIENT_ID, _STUDY_DATE = 0x0010_0020, 0x0010_0021, 0x0008_0020
 
 _PIXEL_KEYWORDS = {
     0x7FE0_0008: "FloatPixelData",
@@ -66,6 +67,8 @@ class Header:
     dataset: Dataset
     patient: PatientIdentity | None
     """None where Patient ID (0010,0020) is missing or empty."""
+    study_date: date | None
+    """Study Date (0008,0020); None where it is missing or none."""
     transfer_syntax: UID
     pixel_keyword: str | None
     """`PixelData`, `FloatPixelData`, `DoubleFloatPixelData`, or None where there is none."""
@@ -103,7 +106,7 @@ def read_header(stream: BinaryIO) -> Header:
             pixel.append((int(tag), vr))
         return bool(pixel)
 
-    tags = [*TAGS, _PATIENT_ID, _ISSUER_OF_PATIENT_ID]
+    tags = [*TAGS, _PATIENT_ID, _ISSUER_OF_PATIENT_ID, _STUDY_DATE]
     dataset = read_partial(stream, stop_when=at_pixel_data, force=True, specific_tags=tags)
     patient_id, issuer = _take_text(dataset, _PATIENT_ID), _take_text(dataset, _ISSUER_OF_PATIENT_ID)
     implicit, little = dataset.original_encoding
@@ -115,6 +118,7 @@ def read_header(stream: BinaryIO) -> Header:
     return Header(
         dataset=dataset,
         patient=PatientIdentity(patient_id=patient_id, issuer=issuer) if patient_id else None,
+        study_date=_parse_date(_take_text(dataset, _STUDY_DATE)),
         transfer_syntax=UID(stated) if stated else plain if little else ExplicitVRBigEndian,
         pixel_keyword=None if tag is None else _PIXEL_KEYWORDS[tag],
         pixel_offset=stream.tell() + value_starts,
@@ -195,6 +199,14 @@ def read_windows(flat: Dataset) -> tuple[Window, ...]:
         for index, (center, width) in enumerate(zip(centers, widths, strict=False))
         if width >= 1 or (width > 0 and function != "LINEAR")
     )
+
+
+def _parse_date(text: str) -> date | None:
+    """Of the form YYYYMMDD (PS3.5 6.2, DA)."""
+    try:
+        return datetime.strptime(text, "%Y%m%d").date()
+    except ValueError:
+        return None
 
 
 def _take_text(dataset: Dataset, tag: int) -> str:

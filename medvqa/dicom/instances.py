@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, BinaryIO, cast
 
 from pydicom.datadict import tag_for_keyword
@@ -52,6 +53,7 @@ class Instance:
     first_frame: Dataset
     """Attributes of frame 1, without pixel data: what the gate looks at while the study is read."""
     patient: PatientIdentity | None
+    study_date: date | None
 
 
 def read_instance(source: Source, stream: BinaryIO, *, limits: Limits) -> Instance | Skipped:
@@ -182,6 +184,7 @@ def _describe(header: Header, source: Source) -> Instance:
         derived=str(dataset.get("SOPClassUID") or "") in DERIVED,
         first_frame=first,
         patient=header.patient,
+        study_date=header.study_date,
     )
 
 

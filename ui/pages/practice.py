@@ -23,7 +23,7 @@ with errors_shown():
         st.stop()
     left, right = st.columns([7, 5], gap="small")
     with left:
-        show_study(lay_out(bench, exercise))
+        show_study(lay_out(bench, exercise), session)
     with right:
         show_exercise(session, bench, exercise)
         show_bias(session)

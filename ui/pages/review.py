@@ -23,7 +23,7 @@ if desk is None:
 
 left, right = st.columns([7, 5], gap="small")
 with left, errors_shown():
-    looked = show_study(desk)
+    looked = show_study(desk, session)
     show_notices(desk.study.warnings)
 with right, errors_shown():
     if person.may("ask"):
