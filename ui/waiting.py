@@ -95,5 +95,7 @@ def _show_progress(submission: Submission) -> None:
         st.rerun()
     doing_what, button = st.columns([3, 1], vertical_alignment="center")
     stage = "Stopping" if submission.work.is_cancelled else submission.work.stage
-    doing_what.info(f"{stage}, {time.monotonic() - submission.started:.0f} s", icon=":material/hourglass:")
+    doing_what.info(
+        f"{stage}, {time.monotonic() - submission.started:.0f} s", icon=":material/hourglass_top:"
+    )
     button.button("Stop it", on_click=submission.work.cancel, width="stretch")

@@ -21,6 +21,9 @@ STREAMLIT_OPTIONS = {
     "browser.gatherUsageStats": "false",
     "client.showErrorDetails": "none",
     "client.toolbarMode": "minimal",
+    # With the model's libraries loaded, collecting garbage after every run takes half a second, in which
+    # nobody else's page or question goes on; Python collects by itself.
+    "runner.postScriptGC": "false",
     # Else a page shows whatever text stands in its file, such as what explains a constant.
     "runner.magicEnabled": "false",
     # A dark reading room; each text on its ground keeps to WCAG AA.
@@ -28,7 +31,7 @@ STREAMLIT_OPTIONS = {
     "theme.backgroundColor": "#0d1217",
     "theme.secondaryBackgroundColor": "#1a232c",
     "theme.textColor": "#dbe7f2",
-    "theme.primaryColor": "#5ba6e0",
+    "theme.primaryColor": "#3079b8",
 }
 
 

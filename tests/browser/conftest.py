@@ -28,6 +28,8 @@ _ARGUMENTS = [
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
 expect.set_options(timeout=60_000)  # the first answer waits for the model
+SCREENSHOTS = ROOT / "build" / "screenshots"
+"""Where the tests leave a picture of every page, to be looked at."""
 SPOT = (60, 150)
 """Row and column of a bright spot in every slice of the phantom."""
 
@@ -105,8 +107,8 @@ def playwright() -> Iterator[Playwright]:
 
 
 @pytest.fixture
-def screens(tmp_path: Path) -> Iterator[Screens]:
-    """With one MR stack of twelve slices, 240 x 216 pixels of 0.9 x 0.9 mm, in the worklist."""
+def phantom(tmp_path: Path) -> Path:
+    """One MR stack of twelve slices, 240 x 216 pixels of 0.9 x 0.9 mm, in the folder of the worklist."""
     folder = tmp_path / "studies" / "stack"
     folder.mkdir(parents=True)
     rows, columns = np.indices((240, 216))
@@ -125,6 +127,13 @@ def screens(tmp_path: Path) -> Iterator[Screens]:
                 RescaleIntercept=None,
             ),
         )
+    return folder
+
+
+@pytest.fixture
+def screens(phantom: Path, tmp_path: Path) -> Iterator[Screens]:
+    """With that stack in the worklist."""
+    assert phantom.is_dir()
     with serving(tmp_path) as running:
         yield running
 
@@ -134,7 +143,14 @@ def browse(playwright: Playwright, tmp_path: Path) -> Iterator[Callable[[Screens
     """Opens the screens in a browser of its own, whose requests it notes."""
     contexts: list[BrowserContext] = []
 
-    def opened(screens: Screens, *, width: int = 1366, height: int = 768, scale: float = 1) -> Page:
+    def opened(
+        screens: Screens,
+        *,
+        width: int = 1366,
+        height: int = 768,
+        scale: float = 1,
+        headers: dict[str, str] | None = None,
+    ) -> Page:
         context = playwright.chromium.launch_persistent_context(
             tmp_path / f"browser {len(contexts)}",
             executable_path=CHROMIUM,
@@ -142,6 +158,8 @@ def browse(playwright: Playwright, tmp_path: Path) -> Iterator[Callable[[Screens
             args=_ARGUMENTS,
             viewport={"width": width, "height": height},
             device_scale_factor=scale,
+            extra_http_headers=headers,
+            accept_downloads=True,
         )
         contexts.append(context)
         page = context.new_page()

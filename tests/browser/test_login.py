@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +12,7 @@ from playwright.sync_api import Page, expect
 
 import audit
 from browser.conftest import Screens, free_port, serving, wait_for
-
-Browse = Callable[[Screens], Page]
+from browser.steps import Browse
 
 
 @pytest.fixture

@@ -2,48 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from playwright.sync_api import Locator, Page, expect
+from pypdf import PdfReader
 
-import audit
 from browser.conftest import SPOT, Screens, serving
+from browser.steps import Browse, amend, ask, choose_row, events, keep, open_first_study
 from medvqa.simulated_study import write_simulated_study
-
-Browse = Callable[[Screens], Page]
-
-
-def open_first_study(page: Page) -> Locator:
-    """Choose the first row of the worklist; the canvas of the viewer, once an image is on it."""
-    table = page.get_by_test_id("stDataFrame").first
-    table.wait_for()
-    page.wait_for_timeout(1500)
-    box = table.bounding_box()
-    assert box is not None
-    page.mouse.click(box["x"] + 24, box["y"] + 54)
-    canvas = page.locator("canvas[data-ready=true]")
-    canvas.wait_for()
-    return canvas
-
-
-def ask(page: Page, question: str, *, heatmap: str = "none") -> None:
-    if heatmap != "none":
-        page.get_by_role("combobox", name=re.compile("Heatmap")).click()
-        page.get_by_role("option", name=heatmap, exact=True).click()
-    page.get_by_label("Question", exact=True).fill(question)
-    page.get_by_role("button", name="Ask", exact=True).click()
-
-
-def events(screens: Screens, action: str) -> list[audit.Event]:
-    with audit.Log(f"sqlite:///{screens.trail}", create=False) as log:
-        return list(log.read(audit.Filter(action=action)))
-
-
-def keep(page: Page, screens: Screens, name: str) -> None:
-    page.screenshot(path=screens.place / f"{name}.png", full_page=True)
 
 
 def shades(canvas: Locator) -> np.ndarray:
@@ -67,7 +36,7 @@ def place(canvas: Locator) -> tuple[float, float, float, float]:
 def test_from_the_worklist_to_a_signed_answer_in_the_trail(screens: Screens, browse: Browse) -> None:
     page = browse(screens)
     canvas = open_first_study(page)
-    keep(page, screens, "review")
+    keep(page, "review")
     ask(page, "Is there a nodule?")
     expect(page.get_by_text(re.compile("Audit row"))).to_be_visible()
     (answered,) = events(screens, "answer")
@@ -86,26 +55,38 @@ def test_from_the_worklist_to_a_signed_answer_in_the_trail(screens: Screens, bro
     assert str(asked["sop_instance_uid"]).endswith(".10")
     expect(canvas).to_have_attribute("data-image", "10")  # an answer does not move the reader
 
-    page.keyboard.press("Alt+2")
-    page.get_by_label("The right answer").first.fill("upper right quadrant")
-    page.get_by_role("button", name="Record: amend").click()
+    amend(page, "upper right quadrant")
     expect(page.get_by_text("Corrected")).to_be_visible()
     expect(page.get_by_text(re.compile(r"\d+ images of this series were not looked at"))).to_be_visible()
     page.get_by_label("Type dr-17 to sign").fill("dr-17")
     page.get_by_role("button", name="Sign", exact=True).click()
     expect(page.get_by_text(re.compile("dr-17 signed on"))).to_be_visible()
-    keep(page, screens, "signed")
+    keep(page, "signed")
     (signed,) = events(screens, "sign")
     assert signed.subject == events(screens, "answer")[-1].subject
+
+    page.get_by_role("link", name="Reports").click()
+    page.get_by_role("button", name="Make the report").click()
+    with page.expect_download() as downloaded:
+        page.get_by_role("button", name="Download the PDF").click()
+    keep(page, "reports")
+    pdf = downloaded.value.path()
+    text = "\n".join(page.extract_text() for page in PdfReader(pdf).pages)
+    assert "upper right quadrant" in text
+    assert "Preliminary: not every answer is signed" in text  # the first one is not
+    (reported,) = events(screens, "report")
+    assert reported.entity["sha256"] == hashlib.sha256(pdf.read_bytes()).hexdigest()
 
     page.get_by_role("link", name="Audit").click()
     page.get_by_role("button", name="Verify the trail").click()
     expect(page.get_by_text(re.compile("^Intact: "))).to_be_visible()
     page.mouse.move(600, 700)  # off the button, whose tooltip hangs over the links
-    keep(page, screens, "audit")
-    page.get_by_role("link", name="Models").click()
-    expect(page.get_by_text("brain finding").or_(page.get_by_text("Measured")).first).to_be_visible()
-    keep(page, screens, "models")
+    page.get_by_label("Text in the event").fill("upper right quadrant")
+    page.get_by_role("button", name="Search", exact=True).click()
+    choose_row(page, 0)
+    expect(page.get_by_text(f"events about {signed.subject}")).to_be_visible()
+    expect(page.get_by_text(re.compile(f"^{signed.sequence}: sign by dr-17"))).to_be_visible()
+    keep(page, "audit")
     assert {request.url.split("/")[2] for request in screens.requests} == {screens.url.split("/")[2]}
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from medvqa.types import ImageRef
 
-_SCRIPTS = ("stack.js", "marks.js", "pane.js", "viewer.js")
+_SCRIPTS = ("stack.js", "marks.js", "pane.js", "leaving.js", "viewer.js")
 """Joined into one: a component's script cannot import its neighbours."""
 
 

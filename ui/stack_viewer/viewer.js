@@ -152,8 +152,8 @@ class Viewer {
     this.find(".slices").oninput = (event) => this.#go(event.target.value - 1);
     this.find(".overlay").onchange = (event) => this.#setOverlay(event.target.checked);
     this.find(".opacity").oninput = () => this.#setOverlay(true);
-    this.root.addEventListener("focusout", (event) => {
-      if (!this.root.contains(event.relatedTarget)) this.#report();
+    this.root.addEventListener("focusout", ({ relatedTarget }) => {
+      if (!isLeaving(relatedTarget) && !this.root.contains(relatedTarget)) this.#report();
     });
   }
 
