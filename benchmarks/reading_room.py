@@ -3,10 +3,10 @@
     python benchmarks/reading_room.py [--quick]
 
 A CT phantom of 512 x 512 x 100 is opened from the worklist, read before. Measured: the seconds from the click
-to the first image and to all of them; the change of a slice and a drag of the window until they are drawn, and
-beside them, turn by turn, the peer: the same change where a viewer asks its server for the image (one request
-to the route that this viewer fetches its stack from, unpacked and drawn); and the processor time that the
-server spends on one rerun of the page. The last line is JSON: named ratios and figures.
+to the first image and to all; the change of a slice and a drag of the window until they are drawn, and beside
+them, turn by turn, the peer: the same change where a viewer asks its server for the image (one request to the
+route that this viewer fetches its stack from, unpacked and drawn); and the processor time that the server
+spends on one rerun of the page. The last line is JSON: named ratios and figures.
 """
 
 import argparse

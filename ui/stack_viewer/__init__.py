@@ -71,7 +71,7 @@ def show_stacks(
     Args:
         stacks: One or two.
         banner: Who the patient is, by pseudonym.
-        height: In pixels.
+        height: In pixels, at least; a display that is larger gets a larger one.
         heatmap: Laid over its image, in the first stack, once the reader asks for it.
         on_view: Called when the reader turns from the viewer to the page having looked at something new.
     """
@@ -90,7 +90,7 @@ def show_stacks(
             "rows": rows,
             "columns": columns,
         }
-    told = _component()(key="viewer", data=data, height=height, on_view_change=on_view).view
+    told = _component()(key="viewer", data=data, height="content", on_view_change=on_view).view
     if not told or told["stack"] != stacks[0].name:
         return View(image=stacks[0].start + 1, seen=frozenset({stacks[0].start + 1}))
     return View(image=told["image"], seen=frozenset(told["seen"]))

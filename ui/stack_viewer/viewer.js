@@ -20,7 +20,7 @@ class Viewer {
   update({ banner, height, stacks, presets, heatmap }, tell) {
     this.tell = tell;
     // What Streamlit puts around a component has no height of its own.
-    this.find(".viewer").style.height = `${height}px`;
+    this.find(".viewer").style.height = `max(${height}px, min(100vh - 10rem, 60vw))`;
     this.find(".banner").textContent = banner;
     this.#matchPanes(stacks.length);
     stacks.forEach((stack, at) => this.panes[at].show(stack));
