@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import sqlite3
@@ -470,7 +471,8 @@ def test_what_nobody_foresaw_is_a_reference_and_quotes_nothing(caplog: pytest.Lo
         except ValueError as error:
             assert report_failure(error) is True
 
-    page = AppTest.from_function(script).run()
+    page = AppTest.from_function(script, default_timeout=200).run()
+    assert not page.exception
     (shown,) = page.error
     reference = re.search(r"reference ([0-9a-f]{8})", shown.value)
     assert reference is not None
@@ -664,6 +666,22 @@ def test_the_models_page_shows_digests_and_what_was_measured(page: AppTest) -> N
     assert all(len(digest) == 64 for digest in identity["SHA-256"] if digest)
     assert "brain finding" in list(figures["Kind of question"])
     assert "at most 5% of the answers given are wrong" in words(page)
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_the_models_page_says_what_the_release_gate_found(
+    page: AppTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passes: bool
+) -> None:
+    figure = {"a": 0.9, "b": 0.8, "change": -0.1, "tolerance": 0.02, "refused": not passes}
+    found = {"passes": passes, "why": "accuracy fell", "cases": 40, "figures": {"accuracy": figure}}
+    (tmp_path / "comparison.json").write_text(json.dumps(found))
+    page.switch_page("pages/models.py").run()
+    assert "No result of the release gate lies beside this model" in words(page)
+    monkeypatch.setattr("ui.measured.find_checkpoint", lambda _: tmp_path)
+    page.run()
+    assert not page.exception
+    expected = "Passed the release gate on 40 cases" if passes else "the release gate: accuracy fell"
+    assert expected in words(page)
 
 
 @pytest.mark.parametrize(

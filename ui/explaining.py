@@ -64,6 +64,7 @@ def offer_explanations(session: Session, desk: Desk, story: Story) -> None:
     done[key] = number
     if target is not None and not is_waiting(desk):
         explain(session, desk, story, method, target)
+        st.rerun()  # what the model is doing is drawn above
 
 
 def explain(session: Session, desk: Desk, story: Story, method: HeatmapMethod, target: Target) -> None:

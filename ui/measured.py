@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from medvqa.models.checkpoints import find_checkpoint
+from ui.messages import plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,6 +72,36 @@ def show_figures(name: str) -> None:
         ],
         hide_index=True,
         column_config={title: st.column_config.NumberColumn(format="%.3f") for title in ROWS.values()},
+    )
+
+
+def show_gate(name: str) -> None:
+    """Draw what the release gate found, from what `medvqa compare --json` printed beside the weights."""
+    found = _read(name, "comparison.json")
+    if found is None:
+        st.info(
+            "No result of the release gate lies beside this model. Keep one there:"
+            " medvqa compare default ADAPTER CASES --json > ADAPTER/comparison.json"
+        )
+        return
+    comparison: dict[str, Any] = json.loads(found)
+    if comparison["passes"]:
+        st.success(f"Passed the release gate on {comparison['cases']} cases.")
+    else:
+        st.error(plain(f"Refused by the release gate: {comparison['why']}"))
+    st.dataframe(
+        [
+            {
+                "Figure": title.replace("_", " "),
+                "Before": figure["a"],
+                "This one": figure["b"],
+                "Change": figure["change"],
+                "Tolerated fall": figure["tolerance"],
+                "Refused": figure["refused"],
+            }
+            for title, figure in comparison["figures"].items()
+        ],
+        hide_index=True,
     )
 
 

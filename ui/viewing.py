@@ -67,7 +67,10 @@ def show_study(desk: Desk, session: Session) -> Looked:
     heatmap = None
     if came is not None and came.heatmap is not None:
         heatmap = Overlay(
-            source=desk.served.source_of(came.answer_id), ref=came.image, shape=came.heatmap.values.shape
+            answer=came.answer_id,
+            source=desk.served.source_of(came.answer_id),
+            ref=came.image,
+            shape=came.heatmap.values.shape,
         )
     view = show_stacks(stacks, banner=desk.banner, height=HEIGHT_PX, heatmap=heatmap)
     desk.seen.setdefault(chosen.series.series_instance_uid, set()).update(view.seen)

@@ -99,8 +99,8 @@ def _draw_head(report: Report) -> Iterator[Flowable]:
 def _draw_statements(report: Report) -> Iterator[Flowable]:
     for statement in report.statements:
         yield Spacer(0, 4 * mm)
-        yield HRFlowable(width="100%", color=HexColor("#b9c0c8"), thickness=0.6)
-        yield KeepTogether([*_draw_words(statement), *_draw_pictures(statement)])
+        rule = HRFlowable(width="100%", color=HexColor("#b9c0c8"), thickness=0.6)
+        yield KeepTogether([rule, *_draw_words(statement), *_draw_pictures(statement)])
         yield _tabulate([*describe_answer(statement), *describe_people(statement)])
         yield _write(describe_source(statement), _SMALL)
 

@@ -43,6 +43,8 @@ class Stack:
 class Overlay:
     """A map to lay over its image, as `ui.stacks` serves it."""
 
+    answer: str
+    """Id: the map of another answer is hidden until the reader asks for it."""
     source: str
     ref: ImageRef
     shape: tuple[int, ...]
@@ -85,6 +87,7 @@ def show_stacks(
     if heatmap is not None:
         rows, columns = heatmap.shape
         data["heatmap"] = {
+            "answer": heatmap.answer,
             "source": heatmap.source,
             "ref": frame_key(heatmap.ref),
             "rows": rows,

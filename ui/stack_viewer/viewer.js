@@ -63,12 +63,12 @@ class Viewer {
     this.active.canvas.focus();
   }
 
-  // A new map is hidden until it is asked for.
+  // The map of another answer is hidden until it is asked for.
   async #fetchHeatmap(heatmap) {
     this.find(".heat").hidden = !heatmap;
     if (this.heatmap?.source === heatmap?.source) return;
+    if (this.heatmap?.answer !== heatmap?.answer) this.#setOverlay(false);
     this.heatmap = heatmap;
-    this.overlay = false;
     this.panes.forEach((pane) => pane.setHeat(null));
     if (!heatmap) return;
     const reply = await fetch(new URL(heatmap.source, location.origin), { cache: "no-store" });
