@@ -125,6 +125,25 @@ def test_the_image_lies_where_the_viewer_says_and_a_ruler_measures_it(
     row, column = ((bright.mean(0) + 0.5) - [y, x]) / [down, across]
     assert abs(row - 0.5 - SPOT[0]) < 0.5
     assert abs(column - 0.5 - SPOT[1]) < 0.5
+    # A hundred columns of 0.9 mm, then six by six pixels in the middle of the spot.
+    drag(page, canvas, "m", (60, 50), (60, 150))
+    expect(canvas).to_have_attribute("aria-description", re.compile(r"^(89\.[5-9]|90\.[0-5]) mm$"))
+    page.keyboard.press("Escape")
+    drag(page, canvas, "r", (SPOT[0] - 3, SPOT[1] - 3), (SPOT[0] + 3, SPOT[1] + 3))
+    expect(canvas).to_have_attribute("aria-description", re.compile(r"^mean 900\.0 ± 0\.0, (29|2[45]) mm²$"))
+
+
+def drag(page: Page, canvas: Locator, key: str, start: tuple[int, int], end: tuple[int, int]) -> None:
+    """Take a tool by its key, and drag it from one row and column of the image to another."""
+    box = canvas.bounding_box()
+    assert box is not None
+    x, y, across, down = place(canvas)
+    canvas.focus()
+    page.keyboard.press(key)
+    page.mouse.move(box["x"] + x + start[1] * across, box["y"] + y + start[0] * down)
+    page.mouse.down()
+    page.mouse.move(box["x"] + x + end[1] * across, box["y"] + y + end[0] * down, steps=3)
+    page.mouse.up()
 
 
 def test_the_heatmap_sits_on_the_pixels_it_was_computed_for(tmp_path: Path, browse: Browse) -> None:

@@ -31,6 +31,7 @@ function regionOf(mark, image) {
   return `mean ${mean.toFixed(1)} ± ${deviation.toFixed(1)} ${image.unit}, ${area}`.replace(" ,", ",");
 }
 
+// Returns what it writes beside the mark.
 function drawMark(context, mark, toCanvas, image) {
   const [x0, y0] = toCanvas(mark.from);
   const [x1, y1] = toCanvas(mark.to);
@@ -44,4 +45,5 @@ function drawMark(context, mark, toCanvas, image) {
   context.stroke();
   const text = mark.kind === "ruler" ? distanceOf(mark, image) : regionOf(mark, image);
   context.fillText(text, Math.max(x0, x1) + 8, Math.max(y0, y1));
+  return text;
 }

@@ -229,7 +229,8 @@ class Pane {
     context.font = `${FONT_PX * ratio}px system-ui`;
     const toCanvas = ([column, row]) => [x + column * scale[0], y + row * scale[1]];
     const here = this.marks.filter((mark) => mark.index === this.index);
-    for (const mark of here) drawMark(context, mark, toCanvas, image);
+    const told = here.map((mark) => drawMark(context, mark, toCanvas, image));
+    this.canvas.setAttribute("aria-description", told.join("; "));
   }
 
   #write(text, x, y, align = "left") {
