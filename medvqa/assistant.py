@@ -6,7 +6,7 @@ import time
 import uuid
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from audit import Log
 from medvqa import records
@@ -34,23 +34,10 @@ if TYPE_CHECKING:
     from medvqa.heatmaps.targets import Target
     from medvqa.models.base import Generation
     from medvqa.models.huggingface import HuggingFaceModel
+    from medvqa.reading.stories import Story
     from medvqa.types import Heatmap, HeatmapMethod, Image, ReviewVerdict, Study, WindowName
 
 __all__ = ["Assistant", "open_study", "record_opening"]
-
-
-class Asked(Protocol):
-    """What is known of any answer, whether it was just given or is told from the trail."""
-
-    @property
-    def answer_id(self) -> str:
-        """Of the answer."""
-        ...
-
-    @property
-    def question(self) -> str:
-        """What was asked."""
-        ...
 
 
 class Assistant:
@@ -159,7 +146,13 @@ class Assistant:
         )
 
     def explain(
-        self, answer: Asked, study: Study, image: Image, method: HeatmapMethod, *, target: Target = ANSWER
+        self,
+        answer: Answer | Story,
+        study: Study,
+        image: Image,
+        method: HeatmapMethod,
+        *,
+        target: Target = ANSWER,
     ) -> Heatmap:
         """Explain an answer by one more heatmap, graded and recorded.
 
