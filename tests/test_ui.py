@@ -883,3 +883,7 @@ def test_practice_shows_an_answer_takes_a_verdict_and_tells_what_was_right(
     again = AppTest.from_file(PAGES, default_timeout=200).run()
     again.switch_page("pages/practice.py").run()
     assert "You have done every exercise." in words(again)
+    again.switch_page("pages/quality.py").run()
+    assert not again.exception
+    (line,) = again.dataframe[0].value.to_dict("records")
+    assert (line["Reader"], line["Wrong answers shown"]) == ("dr-17", sum(planted))

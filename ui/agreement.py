@@ -8,6 +8,7 @@ import streamlit as st
 
 from audit import Filter
 from audit.actions import Action
+from medvqa.reading.practice import measure_bias
 from medvqa.records import read_trail, record
 from ui.messages import plain
 
@@ -71,6 +72,35 @@ def show_quality(quality: Quality, *, name: str | None = None) -> None:
         else:
             shown = f"{value:.0f}" if field == "seconds" else f"{value:.2f}"
         column.metric(title, shown, help=meaning)
+
+
+def show_practice(session: Session) -> None:
+    """Draw how each reader fared in practice, where anybody practised."""
+    readers: dict[str, list[Event]] = {}
+    for event in session.log.read(Filter(action=Action.PRACTICE)):
+        readers.setdefault(event.agent, []).append(event)
+    if not readers:
+        return
+    st.markdown("**Practice**: answers planted wrong, and what readers made of them")
+    measured = {reader: measure_bias(events) for reader, events in sorted(readers.items())}
+    st.dataframe(
+        [
+            {
+                "Reader": reader,
+                "Wrong answers shown": bias.planted,
+                "Followed": bias.followed,
+                "Right answers shown": bias.right,
+                "Distrusted": bias.distrusted,
+            }
+            for reader, bias in measured.items()
+        ],
+        key="practice by reader",
+        hide_index=True,
+        column_config={
+            "Followed": st.column_config.NumberColumn(format="percent"),
+            "Distrusted": st.column_config.NumberColumn(format="percent"),
+        },
+    )
 
 
 def draw_weeks(weeks: Mapping[str, Quality]) -> None:

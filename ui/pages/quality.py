@@ -5,13 +5,14 @@ from typing import cast
 import streamlit as st
 
 from medvqa.quality import By, measure_by, measure_quality
-from ui.agreement import APART, draw_weeks, read_judged, show_quality
+from ui.agreement import APART, draw_weeks, read_judged, show_practice, show_quality
 from ui.messages import errors_shown
 from ui.page import begin_page
 
 person, session, settings = begin_page("Quality", "audit")
 with errors_shown():
     events = read_judged(session)
+    show_practice(session)
     if not events:
         st.info("No answer was given yet. Once there are some, this page says how often readers agree.")
         st.stop()
