@@ -146,8 +146,9 @@ def test_a_file_says_all_of_it_and_is_recorded_before_it_leaves(
     report = compose(session, study)
     issued = issue(session, report, form)
     said = text_of(issued.content, form)
-    for words in ("not for diagnostic use", "Final", report.tree.root, "reviewed and approved", "dr-17"):
+    for words in ("not for diagnostic use", "Final", "reviewed and approved", "dr-17"):
         assert words in said
+    assert report.tree.root in "".join(said.split())  # a PDF breaks it where the line ends
     assert answer_id in said
     assert str(report.patient) in said
     for secret in (b"Doe", b"4711"):
