@@ -126,14 +126,13 @@ def open_study(by: Agent, study: Study, *, patient: str | None, options: Mapping
         "warnings": [notice.code for notice in study.warnings],
         **options,
     }
-    return Entry(
-        agent=by.name,
-        role=by.role,
-        action=Action.OPEN_STUDY,
-        subject=study.study_instance_uid,
+    return _did(
+        by,
+        Action.OPEN_STUDY,
+        study.study_instance_uid,
+        entity,
         study=study.study_instance_uid,
         patient=patient,
-        entity=entity,
     )
 
 
@@ -208,26 +207,12 @@ def add_addendum(by: Agent, answered: Event, *, entity: Mapping[str, JSON]) -> E
 
 def practise(by: Agent, *, subject: str, verdict: ReviewVerdict, entity: Mapping[str, JSON]) -> Entry:
     """A person judged an exercise, whose answer may have been planted wrong."""
-    return Entry(
-        agent=by.name,
-        role=by.role,
-        action=Action.PRACTICE,
-        subject=subject,
-        verdict=verdict,
-        entity=entity,
-    )
+    return _did(by, Action.PRACTICE, subject, entity, verdict=verdict)
 
 
 def switch(by: Agent, action: Action, *, subject: str, study: str | None, reason: str) -> Entry:
     """A person stopped answering or let it go on, about one study or all."""
-    return Entry(
-        agent=by.name,
-        role=by.role,
-        action=action,
-        subject=subject,
-        study=study,
-        entity={"reason": reason},
-    )
+    return _did(by, action, subject, {"reason": reason}, study=study)
 
 
 def report(by: Agent, *, sha256: str, answers: Sequence[str]) -> Entry:
@@ -237,15 +222,7 @@ def report(by: Agent, *, sha256: str, answers: Sequence[str]) -> Entry:
 
 def report_study(by: Agent, *, study: str, patient: str | None, entity: Mapping[str, JSON]) -> Entry:
     """A report about a study is about to leave; `entity` says in what form, with what digest."""
-    return Entry(
-        agent=by.name,
-        role=by.role,
-        action=Action.REPORT,
-        subject=study,
-        study=study,
-        patient=patient,
-        entity=entity,
-    )
+    return _did(by, Action.REPORT, study, entity, study=study, patient=patient)
 
 
 def export(by: Agent, answered: Event, *, files: Mapping[str, str]) -> Entry:
@@ -334,8 +311,27 @@ def _describe_grade(grade: HeatmapGrade) -> dict[str, Any]:
     }
 
 
-def _did(by: Agent, action: Action, subject: str, entity: Mapping[str, JSON]) -> Entry:
-    return Entry(agent=by.name, role=by.role, action=action, subject=subject, entity=entity)
+def _did(
+    by: Agent,
+    action: Action,
+    subject: str,
+    entity: Mapping[str, JSON],
+    *,
+    study: str | None = None,
+    patient: str | None = None,
+    verdict: str | None = None,
+) -> Entry:
+    """An event that is about no one answer."""
+    return Entry(
+        agent=by.name,
+        role=by.role,
+        action=action,
+        subject=subject,
+        study=study,
+        patient=patient,
+        verdict=verdict,
+        entity=entity,
+    )
 
 
 def _about(

@@ -8,6 +8,7 @@ import streamlit as st
 
 from medvqa.reading.double_reading import READERS, disagree, readings
 from ui.listing import name_study
+from ui.tables import choose_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,7 @@ def choose_disagreement(rows: Sequence[Row]) -> Listed | None:
     st.markdown(
         f"**Two readers differ about {len(found)} answer{'s' * (len(found) != 1)}: a third one decides**"
     )
-    picked = st.dataframe(
+    place = choose_line(
         [
             {
                 "Study": name_study(listed.study),
@@ -39,11 +40,8 @@ def choose_disagreement(rows: Sequence[Row]) -> Listed | None:
             for listed, story in found
         ],
         key="disagreements",
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="single-row",
-    ).selection.rows
-    return found[picked[0]][0] if picked and picked[0] < len(found) else None
+    )
+    return None if place is None else found[place][0]
 
 
 def _say(review: Event) -> str:

@@ -11,6 +11,7 @@ import streamlit as st
 
 from medvqa import MedvqaError, Study, read_study
 from medvqa.worklist import Listed, find_studies, list_study
+from ui.tables import choose_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,13 +31,9 @@ class Row:
     """Why there is no study, where there is none."""
 
 
-def list_all(settings: Settings) -> list[Study]:
+def list_all(settings: Settings) -> Iterator[Study]:
     """Every study in the folder of the settings that can be read."""
-    return [] if settings.studies is None else [*_read_all(settings.studies)]
-
-
-def _read_all(folder: Path) -> Iterator[Study]:
-    for path in find_studies(folder):
+    for path in () if settings.studies is None else find_studies(settings.studies):
         with suppress(MedvqaError):
             yield _read(path, path.stat().st_mtime_ns)
 
@@ -71,14 +68,8 @@ def choose_listed(rows: Sequence[Row], session: Session) -> Row | None:
     kinds = sorted({kind for row in rows if row.listed for kind in row.listed.modalities})
     modalities = modality.pills("Modality", kinds, selection_mode="multi", key="modality")
     shown = [row for row in rows if _matches(row, wanted, modalities)]
-    picked = st.dataframe(
-        [_line(row, session) for row in shown],
-        key="worklist",
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="single-row",
-    ).selection.rows
-    return shown[picked[0]] if picked and shown[picked[0]].listed is not None else None
+    place = choose_line([_line(row, session) for row in shown], key="worklist")
+    return None if place is None or shown[place].listed is None else shown[place]
 
 
 def _matches(row: Row, progress: Sequence[str], modalities: Sequence[str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -43,13 +44,12 @@ def find_priors(study: Study, settings: Settings) -> list[Prior]:
     if study.patient is None:
         return []
     others = [
-        one
+        (_days(one, study), one)
         for one in list_all(settings)
         if one.patient == study.patient and one.study_instance_uid != study.study_instance_uid
     ]
-    days = [(abs(_days(one, study) or 0) if _days(one, study) is not None else 10**9, one) for one in others]
-    ordered = [one for _, one in sorted(days, key=lambda pair: pair[0])]
-    return [Prior(study=one, distance=_describe(_days(one, study))) for one in ordered]
+    others.sort(key=lambda other: inf if other[0] is None else abs(other[0]))
+    return [Prior(study=one, distance=_describe(days)) for days, one in others]
 
 
 def _days(other: Study, study: Study) -> int | None:

@@ -13,6 +13,7 @@ from medvqa.worklist import list_study
 from ui.exchange import STATES
 from ui.listing import name_study, read_worklist
 from ui.messages import plain
+from ui.tables import choose_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +51,7 @@ def choose_reported(listed: Sequence[Listed], session: Session, desk: Desk | Non
         "Status", STATUSES, format_func=STATUSES.__getitem__, selection_mode="multi", key="report status"
     )
     shown = [one for one in listed if not wanted or status_of(one.stories) in wanted]
-    rows = st.dataframe(
+    place = choose_line(
         [
             {
                 "Study": name_study(one.study),
@@ -63,12 +64,9 @@ def choose_reported(listed: Sequence[Listed], session: Session, desk: Desk | Non
             for one in shown
         ],
         key="reports",
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="single-row",
-    ).selection.rows
-    if rows and rows[0] < len(shown):
-        return shown[rows[0]]
+    )
+    if place is not None:
+        return shown[place]
     return next((one for one in shown if desk is not None and is_open(one, desk)), None)
 
 

@@ -15,6 +15,7 @@ from audit.export import export
 from medvqa.records import export_trail, read_trail, record
 from medvqa.signing_keys import trusted_keys
 from ui.messages import plain
+from ui.tables import choose_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +92,7 @@ def given(matching: Filter) -> dict[str, str]:
 def choose_event(events: Sequence[Event]) -> Event | None:
     """Draw events as a table; the one that was chosen."""
     st.caption(f"{len(events)} events" + (", the newest of more" if len(events) == MOST_EVENTS else ""))
-    rows = st.dataframe(
+    place = choose_line(
         [
             {
                 "Row": event.sequence,
@@ -107,11 +108,8 @@ def choose_event(events: Sequence[Event]) -> Event | None:
             for event in events
         ],
         key="events",
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="single-row",
-    ).selection.rows
-    return events[rows[0]] if rows else None
+    )
+    return None if place is None else events[place]
 
 
 def show_story(session: Session, chosen: Event) -> None:

@@ -14,8 +14,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from medvqa import records
-from medvqa.errors import ReviewError
-from medvqa.reading.texts import clean
+from medvqa.reading.texts import clean_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -97,9 +96,7 @@ def commit_exercise(
         ReviewError: If a reason is missing or too long.
         RecordError: If the trail did not take the event.
     """
-    text = clean(text, "the text of a review")
-    if text is None and verdict != "agree":
-        raise ReviewError(f"to {verdict} an answer, say in a text what is right or why; nothing was recorded")
+    text = clean_reason(text, verdict)
     entity: dict[str, JSON] = {
         "question": exercise.case.question,
         "shown": exercise.shown,

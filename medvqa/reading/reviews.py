@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 from medvqa import records
 from medvqa.errors import ReviewError
 from medvqa.reading.stories import read_story
-from medvqa.reading.texts import clean
+from medvqa.reading.texts import clean_reason
 from medvqa.types import ReviewVerdict
 
 if TYPE_CHECKING:
@@ -41,9 +41,7 @@ def review(
     """
     if verdict not in get_args(ReviewVerdict):
         raise ReviewError(f"a review's verdict is agree, amend or reject, not {verdict!r}")
-    text = clean(text, "the text of a review")
-    if text is None and verdict != "agree":
-        raise ReviewError(f"to {verdict} an answer, say in a text what is right or why; nothing was recorded")
+    text = clean_reason(text, verdict)
     story = read_story(session.log, answer_id)
     if story.signatures:
         raise ReviewError("the answer is signed, and a signed answer stays as it is; add an addendum to it")
