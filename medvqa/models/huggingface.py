@@ -221,7 +221,7 @@ class HuggingFaceModel:
 
         Returns:
             Log-probabilities, shape (1, answer tokens), and the layers in order. Row `words - answer tokens -
-            1 + i` of words predicts answer token i. All are differentiable, and the logarithms in the weights.
+            1 + i` of words predicts answer token i. The logarithms are differentiable in the weights.
         """
         return self._network.attentions(prompt, token_ids, features)
 

@@ -43,8 +43,9 @@ class Network:
     @cached_property
     def tower_inputs(self) -> frozenset[str]:
         """Names of what the image tower takes."""
-        named = self.family.seen_inputs
-        return frozenset(inspect.signature(self.core.get_image_features).parameters) if named is None else named
+        if self.family.seen_inputs is not None:
+            return self.family.seen_inputs
+        return frozenset(inspect.signature(self.core.get_image_features).parameters)
 
     def for_decoder(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Those of the processor's inputs that the decoder reads."""
@@ -199,13 +200,12 @@ class Network:
         versions = len(features)
         answer = torch.tensor([token_ids], device=features.device).expand(versions, -1)
         inputs = {name: repeated(value, versions) for name, value in prompt.inputs.items()}
+        fill, config = self.family.answer_fill, self.module.config
         return partial(
             self.family.read,
             self.module,
-            inputs,
-            answer,
+            self.family.follow(inputs, answer, fill, config),
             with_features(prompt.image.output, features),
-            self.family.answer_fill,
             logits_to_keep=len(token_ids) + 1,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from jinja2 import TemplateError
 from PIL import Image as PillowImage
 
 from medvqa.errors import QuestionError
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from medvqa.models.families import Family
     from medvqa.types import Image
 
+_PROBE = "yes"
+
 
 class Prompting:
     """The prompts of one loaded checkpoint."""
@@ -27,7 +30,7 @@ class Prompting:
         """`name` of the checkpoint is for messages; `max_new_tokens` is the room that an answer needs."""
         self._model = model
         self._processor = processor
-        self._processor.tokenizer.padding_side = "left"  # right padding changes the answers
+        self._processor.tokenizer.padding_side = family.padding_side
         self._family = family
         self._name = name
         self._max_new_tokens = max_new_tokens
@@ -60,6 +63,26 @@ class Prompting:
         before, _, after = self._render(question).rpartition(self._processor.image_token)
         return before, after
 
+    def around_answer(self, ends: Sequence[int]) -> tuple[str, int]:
+        """What the chat template writes before an answer, and the token that it ends a turn with.
+
+        Args:
+            ends: Tokens that may end an answer.
+        """
+        asked = chat_messages("?")
+        turn = {"role": "assistant", "content": [{"type": "text", "text": _PROBE}]}
+        prompt = self._written(asked, add_generation_prompt=True)
+        try:
+            whole = self._written([*asked, turn], add_generation_prompt=False)
+        except (TemplateError, TypeError, ValueError):
+            whole = ""  # a template for questions alone
+        opening, found, closing = whole.removeprefix(prompt).partition(_PROBE)
+        tokenizer = self._processor.tokenizer
+        if not (whole.startswith(prompt) and found):
+            return "", tokenizer.eos_token_id
+        written = tokenizer(closing, add_special_tokens=False)["input_ids"]
+        return opening, next((token for token in written if token in ends), tokenizer.eos_token_id)
+
     def word_ids(self, text: str) -> Tensor:
         """Tokens of a part of a prompt, shape (1, tokens)."""
         tokens = self._processor.tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
@@ -89,8 +112,11 @@ class Prompting:
                 raise QuestionError(
                     f"the question holds {token.content!r}, a special token of {self._name}; leave it out"
                 )
+        return self._written(chat_messages(question), add_generation_prompt=True)
+
+    def _written(self, messages: list[dict[str, Any]], *, add_generation_prompt: bool) -> str:
         return self._processor.apply_chat_template(
-            chat_messages(question),
+            messages,
             chat_template=self._processor.chat_template or self._family.template,
-            add_generation_prompt=True,
+            add_generation_prompt=add_generation_prompt,
         )
