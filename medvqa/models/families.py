@@ -57,6 +57,8 @@ class Family:
     """Whether the image's tokens are the memory that words look up, and not words themselves."""
     generates_from_pixels: bool = False
     """Whether `generate` takes no image that was seen before."""
+    several_images: bool = True
+    """Whether a prompt may hold more than one."""
     sees_question: bool = False
     """Whether the image's tokens depend on the question."""
     loose: bool = False
@@ -108,6 +110,7 @@ _QFORMER = partial(
     process=processors.process_one_by_one,
     read=reading.read_queries,
     attend=attention.in_language_model,
+    several_images=False,
     generates_from_pixels=True,
     shares_prefix=False,
     processing={"add_special_tokens": True},
@@ -125,6 +128,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             read=reading.read_by_encoder,
             padding_side="right",
             attend=attention.of_encoder_and_decoder,
+            several_images=False,
             looked_up=True,
             generates_from_pixels=True,
             shares_prefix=False,

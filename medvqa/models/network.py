@@ -87,20 +87,6 @@ class Network:
             setattr(self.core, self.family.remembered, torch.cat(remembered))
         return cache_of([prefix.cache for prefix in prefixes])
 
-    def generate(self, inputs: Mapping[str, Any], **decoding: Any) -> tuple[Tensor, Tensor]:
-        """New tokens, (rows, tokens), and their log-probabilities; all rows are as long as the longest."""
-        with torch.inference_mode():
-            output = self.module.generate(
-                **inputs,
-                **decoding,
-                return_dict_in_generate=True,
-                output_logits=True,
-                stopping_criteria=[_GoOn()],
-            )
-        answers = output.sequences[:, -len(output.logits) :]
-        log_probabilities = torch.stack(output.logits, 1).float().log_softmax(-1)
-        return answers, log_probabilities.gather(2, answers[:, :, None])[:, :, 0]
-
     def answer_log_probabilities(
         self, prompt: Prompt, token_ids: tuple[int, ...], features: Tensor
     ) -> Tensor:
@@ -208,6 +194,21 @@ class Network:
             with_features(prompt.image.output, features),
             logits_to_keep=len(token_ids) + 1,
         )
+
+
+def generate(module: Any, inputs: Mapping[str, Any], **decoding: Any) -> tuple[Tensor, Tensor]:
+    """New tokens, (rows, tokens), and their log-probabilities; all rows are as long as the longest."""
+    with torch.inference_mode():
+        output = module.generate(
+            **inputs,
+            **decoding,
+            return_dict_in_generate=True,
+            output_logits=True,
+            stopping_criteria=[_GoOn()],
+        )
+    answers = output.sequences[:, -len(output.logits) :]
+    log_probabilities = torch.stack(output.logits, 1).float().log_softmax(-1)
+    return answers, log_probabilities.gather(2, answers[:, :, None])[:, :, 0]
 
 
 class _GoOn(StoppingCriteria):
