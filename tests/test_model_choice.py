@@ -257,6 +257,8 @@ def test_medical_models_are_compared_by_a_medical_figure() -> None:
         ({"medical": True, "open_only": True}, "without --open there is a/2-gated"),
         ({"medical": True, "open_only": True}, "without --medical there is a/1-open"),
         ({"gradients": True, "precision": "int8"}, "without --gradients there is a/1-open"),
+        ({"gradients": True, "precision": "int8"}, "with --precision bf16 there is a/1-open"),
+        ({"memory_gb": 7.0, "precision": "fp32"}, "with --precision bf16 there is a/1-open"),
         ({"medical": True, "open_only": True, "memory_gb": 1.0}, "relax two constraints"),
     ],
 )

@@ -205,6 +205,7 @@ def _nothing_fits(made_for: Sequence[Checkpoint], wanted: Wanted) -> str:
         "--open": replace(wanted, open_only=False),
         "--medical": replace(wanted, medical=False),
         "--gradients": replace(wanted, gradients=False),
+        "--precision": replace(wanted, precision="bf16"),
         "--memory": replace(wanted, memory_gb=None),
     }
     ways: list[str] = []
@@ -217,7 +218,8 @@ def _nothing_fits(made_for: Sequence[Checkpoint], wanted: Wanted) -> str:
             least, name = min(sizes)
             ways.append(f"with --memory {math.ceil(least * 10) / 10:g} there is {name}")
         else:
-            ways.append(f"without {option} there is {fitting[0].name}")
+            way = "with --precision bf16" if option == "--precision" else f"without {option}"
+            ways.append(f"{way} there is {fitting[0].name}")
     if not any(one.served and one.access != "hosted" for one in made_for):
         return f"no model that medvqa can load is made for {wanted.task}; see docs/models.md for what can be"
     if not ways:
