@@ -36,7 +36,7 @@ from medvqa.types import NOT_FOR_DIAGNOSIS, Precision
 
 ROOT = Path(__file__).parents[1]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-OLDER = "fedcba9876543210fedcba9876543210fedcba98"
+NEWER = "fedcba9876543210fedcba9876543210fedcba98"
 every_checkpoint = pytest.mark.parametrize("one", read_catalogue(), ids=lambda one: one.name)
 
 
@@ -67,7 +67,7 @@ def figure(value: float, benchmark: str = "MMMU val", metric: str = "accuracy") 
 def write_cache(
     cache: Path, *, repo: str = "models--somebody--model", revisions: tuple[str, ...] = (COMMIT,)
 ) -> None:
-    """The layout of huggingface_hub's cache: blobs, and snapshots that link to them; the last is `main`."""
+    """The layout of huggingface_hub's cache: blobs, and snapshots that link to them; the first is `main`."""
     folder = cache / repo
     for revision in revisions:
         for name, content in (("config.json", b"{}"), ("model.safetensors", b"w" * 1_000_000)):
@@ -78,7 +78,7 @@ def write_cache(
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(os.path.relpath(blob, link.parent))
     (folder / "refs").mkdir()
-    (folder / "refs" / "main").write_text(revisions[-1])
+    (folder / "refs" / "main").write_text(revisions[0])
 
 
 # The catalogue.
@@ -297,7 +297,7 @@ def test_a_task_that_nothing_here_serves_is_said_to_be_so() -> None:
 
 
 def test_the_cache_is_read_by_its_current_revision(tmp_path: Path) -> None:
-    write_cache(tmp_path, revisions=(OLDER, COMMIT))
+    write_cache(tmp_path, revisions=(COMMIT, NEWER))
     write_cache(tmp_path, repo="datasets--somebody--pictures")
     found = models_on_disk(tmp_path)
     assert list(found) == ["default", "somebody/model"]
