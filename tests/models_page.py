@@ -82,6 +82,7 @@ def families() -> str:
                 f"`{name}`",
                 "yes" if record.shares_prefix else "no: each question reads it again",
                 "yes" if record.shares_prefix and record.remembered is None else "one after the other",
+                "the checkpoint's" if record.template is None else "the checkpoint's, or else the family's",
                 of(name),
             )
             for name, record in sorted(FAMILIES.items())
