@@ -21,6 +21,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "models.md"
 def table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     lines = [list(titles)]
     lines += [["---"] * len(lines[0]), *map(list, rows)]
+    assert len({len(line) for line in lines}) == 1
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -75,6 +76,7 @@ def families() -> str:
             "family",
             "an image is read once for all questions",
             "several questions as one batch",
+            "chat template",
             "checkpoints",
         ),
         (
