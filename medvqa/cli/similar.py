@@ -56,7 +56,8 @@ AuditOption = Annotated[
 @app.command("index")
 def add(
     studies: Annotated[
-        list[Path], typer.Argument(metavar="STUDY...", help="DICOM, PNG or JPEG files, folders or ZIP archives.")
+        list[Path],
+        typer.Argument(metavar="STUDY...", help="DICOM, PNG or JPEG files, folders or ZIP archives."),
     ],
     *,
     index: IndexOption = None,
@@ -81,8 +82,8 @@ def add(
             typer.echo(json.dumps(described))
         else:
             typer.echo(
-                f"study {study.study_instance_uid}: {came.images} images in the index, {came.new} of them new, "
-                f"{came.left_out} left out"
+                f"study {study.study_instance_uid}: {came.images} images in the index, "
+                f"{came.new} of them new, {came.left_out} left out"
             )
 
 
@@ -112,18 +113,20 @@ def find(
         int | None, typer.Option(min=1, help="Which image of the study; else the middle one.")
     ] = None,
     text: Annotated[
-        str | None, typer.Option(help="Find images that a sentence describes instead; it must name no patient.")
+        str | None,
+        typer.Option(help="Find images that a sentence describes instead; it must name no patient."),
     ] = None,
     count: Annotated[int, typer.Option("--count", min=1, max=50, help="Cases wanted.")] = 5,
     study_uid: UidOption = None,
     as_json: JsonOption = False,
     audit: AuditOption = None,
 ) -> None:
-    """Find the cases most like an image of a study, or like a sentence; other studies of the patient stand apart.
+    """Find the cases most like an image of a study, or like a sentence.
 
     Example: medvqa similar find scan.dcm --index cases --model models/clip
 
-    The look-up, and each case that is shown, are recorded before they are printed.
+    The look-up, and each case that is shown, are recorded before they are printed. Other studies of the same
+    patient stand apart.
     """
     settings, session = _begin(audit, index=index, model=model)
     opened = open_study(session, study, study_instance_uid=study_uid)
