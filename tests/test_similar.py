@@ -336,6 +336,7 @@ def test_the_command_line_indexes_finds_and_removes(
     said = " ".join(out.split())
     assert "the text 'a tumor'" in said
     assert "Is there a mass? yes (signed by dr-17" in said
+    assert "1.2.1 " in said
     assert NOT_FOR_DIAGNOSIS in said
     assert SIMILARITY in said
     code, out, err = run("remove", "1.2.1", "--index", tmp_path / "cases")

@@ -32,7 +32,9 @@ from medvqa.settings import Settings, load_settings
 from medvqa.types import NOT_FOR_DIAGNOSIS
 
 app = typer.Typer(
-    no_args_is_help=True, help="Find earlier cases whose images look alike, with what was signed about them."
+    no_args_is_help=True,
+    add_completion=False,
+    help="Find earlier cases whose images look alike, with what was signed about them.",
 )
 
 IndexOption = Annotated[
@@ -170,7 +172,9 @@ def show(found: Similar, looked_for: str, *, console: Console) -> None:
 
 
 def _table(cases: tuple[SimilarCase, ...]) -> Table:
-    table = Table("similarity", "study", "signed answers", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("similarity", "study", "signed answers"):
+        table.add_column(heading, overflow="fold")
     for case in cases:
         lines = [_say(story, about_image=case.is_about_image(story)) for story in case.signed or ()]
         missing = "archived: cannot be read here" if case.signed is None else "none signed"
