@@ -95,6 +95,8 @@ MEANINGS: dict[str, Meaning] = {
     Action.REVIEW: Meaning(event="110100", participant="verifier"),
     Action.SIGN: Meaning(event="110100", participant="attester"),
     Action.ADDENDUM: Meaning(event="110100", participant="author"),
+    Action.INDEX: Meaning(event="110100", subject="3"),
+    Action.FIND_SIMILAR: Meaning(event="110112", subject="24"),
     Action.PRACTICE: _ACTIVITY,
     Action.STOP: Meaning(event="110113", kind="110131", subject=None),
     Action.RESUME: Meaning(event="110113", kind="110131", subject=None),

@@ -62,6 +62,18 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup:
+    """One search for similar cases."""
+
+    name: str
+    """Random."""
+    index: str
+    """Name of the index."""
+    model: str
+    """By `medvqa.digests.digest_model`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What came of a request."""
 
@@ -203,6 +215,43 @@ def sign(by: Agent, answered: Event, *, entity: Mapping[str, JSON]) -> Entry:
 def add_addendum(by: Agent, answered: Event, *, entity: Mapping[str, JSON]) -> Entry:
     """A person added to what was signed."""
     return _following(by, answered, Action.ADDENDUM, entity)
+
+
+def index(by: Agent, *, study: str, patient: str | None, model: str, entity: Mapping[str, JSON]) -> Entry:
+    """Images of a study are about to be added to an index of earlier cases, or taken out of it."""
+    return Entry(
+        agent=by.name,
+        role=by.role,
+        action=Action.INDEX,
+        subject=study,
+        patient=patient,
+        study=study,
+        model=model,
+        entity=entity,
+    )
+
+
+def find_similar(
+    by: Agent,
+    lookup: Lookup,
+    *,
+    study: str | None,
+    patient: str | None,
+    entity: Mapping[str, JSON],
+    refused: bool = False,
+) -> Entry:
+    """Cases were looked up for a study, or one is about to be shown: then `study` and `patient` are its."""
+    return Entry(
+        agent=by.name,
+        role=by.role,
+        action=Action.FIND_SIMILAR,
+        subject=lookup.name,
+        outcome="refused" if refused else "success",
+        patient=patient,
+        study=study,
+        model=lookup.model,
+        entity={"index": lookup.index, **entity},
+    )
 
 
 def practise(by: Agent, *, subject: str, verdict: ReviewVerdict, entity: Mapping[str, JSON]) -> Entry:

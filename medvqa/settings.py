@@ -56,6 +56,10 @@ class Settings:
     """Whether an answer is signed only once two people reviewed it, and a third where they differ."""
     practice: Path | None = None
     """Cases to practise on, a .jsonl file or its folder: the screens plant wrong answers in some of them."""
+    similar_index: Path | None = None
+    """Folder of the index of earlier cases, which `medvqa similar index` makes."""
+    similar_model: str | None = None
+    """Folder or name of the contrastive model that the index was made by."""
     session_minutes: int = 30
     """Minutes without a click after which the screens ask who is there; from 1."""
     proxy_header: str | None = None
@@ -157,7 +161,7 @@ def _check(key: str, value: Any, place: str) -> Any:
         raise SettingsError(f"{place} must be refuse or warn, got {value!r}")
     if key == "audit_url" and "://" not in value:
         return _sqlite_url(Path(value))
-    if key in ("key_folder", "studies", "practice"):
+    if key in ("key_folder", "studies", "practice", "similar_index"):
         return Path(value).expanduser().absolute()
     return value
 

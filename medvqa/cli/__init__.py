@@ -31,6 +31,7 @@ COMMANDS = {
     "report": ("medvqa.cli.report:report", "Write what was made of a study's answers as PDF or HTML."),
     "review": ("medvqa.cli.review:review", "Agree with a recorded answer, amend or reject it."),
     "sign": ("medvqa.cli.review:sign", "Sign what was reviewed."),
+    "similar": ("medvqa.cli.similar:app", "Find earlier cases that look alike, with what was signed."),
     "simulate": ("medvqa.cli.simulate:simulate", "Insert findings of known place into images."),
     "train": ("medvqa.cli.train:train", "Train the small default model from nothing."),
     "tune": ("medvqa.cli.tune:tune", "Tune a model with LoRA on your own cases."),
