@@ -22,6 +22,8 @@ class Action(StrEnum):
     """A question was asked; recorded before the model sees it."""
     ANSWER = "answer"
     """An answer was given."""
+    AGREE = "agree"
+    """What several models answered to the same question was compared."""
     REFUSE = "refuse"
     """An answer was refused, with the reason."""
     EXPLAIN = "explain"

@@ -89,6 +89,7 @@ MEANINGS: dict[str, Meaning] = {
     Action.OPEN_STUDY: Meaning(event="110103", action="R", subject="3"),
     Action.ASK: Meaning(event="110112", subject="24"),
     Action.ANSWER: Meaning(event="110100", participant="enterer", created=True),
+    Action.AGREE: _ACTIVITY,
     Action.REFUSE: _ACTIVITY,
     Action.EXPLAIN: Meaning(event="110100", participant="enterer", created=True),
     Action.FIRST_READ: _ACTIVITY,

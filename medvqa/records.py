@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from audit import Event, Log, types
     from medvqa.models.base import Generation
     from medvqa.types import (
+        Answer,
         Checks,
         Heatmap,
         HeatmapGrade,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         Notice,
         ReviewVerdict,
         Study,
+        Verdict,
     )
 
 CHECKS_VERSION = "3"
@@ -195,6 +197,19 @@ def explain(by: Agent, request: Request, heatmap: Heatmap) -> Entry:
     """A heatmap was made for an answer."""
     entity = {"image": asdict(request.image.ref), "heatmap": _describe_heatmap(heatmap)}
     return _about(by, request, Action.EXPLAIN, entity)
+
+
+def agree(
+    by: Agent, answers: Sequence[Answer], *, joint_id: str, text: str, agreement: float, verdict: Verdict
+) -> Entry:
+    """Several models were asked the same; `text` is what most of them say."""
+    said = [
+        {"answer_id": one.answer_id, "sequence": one.audit_id, "model": digest_model(one.model)}
+        for one in answers
+    ]
+    entity = {"answers": said, "answer": text, "agreement": agreement}
+    study = answers[0].image.study_instance_uid
+    return _did(by, Action.AGREE, joint_id, entity, study=study, verdict=verdict)
 
 
 def first_read(by: Agent, answered: Event, *, entity: Mapping[str, JSON]) -> Entry:

@@ -120,8 +120,10 @@ def test_code_of_a_checkpoint_s_own_is_run_only_on_request(
     known = load_model(tmp_path / "known", device="cpu", max_new_tokens=4)
     assert model.identity.model_type == "clinic_vl"
     assert model.generate(noise(), QUESTION).token_ids == known.generate(noise(), QUESTION).token_ids
-    with pytest.raises(ModelError, match="one device and in fp32 or bf16"):
+    with pytest.raises(ModelError, match="in fp32 or bf16"):
         load_with_own_code(own_code, precision="int8")
+    with pytest.raises(ModelError, match="stays on one device"):
+        load_with_own_code(own_code, device="vision=cpu,language=cpu")
     (own_code / "modeling_clinic.py").write_text("raise ValueError('broken')")
     broken = json.loads((own_code / "config.json").read_text()) | {"auto_map": {}}
     (own_code / "config.json").write_text(json.dumps(broken))

@@ -250,6 +250,13 @@ def assert_learned(tuned: Tuned, data: Path, base: str, out: Path) -> int:
     model = load_model(base, adapter=out)
     cases = read_cases(data, split="val")
     right = sum(model.generate(read_image(case), case.question).text == case.answer for case in cases)
+    # The loss was that of matrices beside the weights; what is loaded has them merged.
+    losses: list[float] = []
+    for case in cases:
+        token_ids = (*model.tokens_of(case.answer), 2)
+        likelihood = model.log_likelihood(read_image(case), case.question, token_ids)
+        losses.append(-likelihood / len(token_ids))
+    assert np.mean(losses) == pytest.approx(tuned.state.best.loss, abs=1e-5)
     assert tuned.state.best.right == {"all": (right, 12)}
     assert tuned.trainable / tuned.parameters < lora.MOST_TRAINABLE
     return right

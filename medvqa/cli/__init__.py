@@ -24,6 +24,7 @@ COMMANDS = {
     "audit": ("medvqa.cli.audit:app", "List, show and verify what the audit trail recorded."),
     "calibrate": ("medvqa.cli.calibrate:calibrate", "Measure what a model's confidence is worth."),
     "compare": ("medvqa.cli.compare:compare_models", "Say whether a tuned model may take another's place."),
+    "consult": ("medvqa.cli.consult:consult", "Ask several models, and show what they agree on."),
     "demo": ("medvqa.cli.demo:demo", "Watch studies become checked, recorded answers."),
     "evaluate": ("medvqa.cli.evaluate:evaluate", "Measure a model beside three that never saw the image."),
     "explain": ("medvqa.cli.explain:explain_answer", "Explain an answer by every heatmap method."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,23 @@ def _is_complete(folder: Path) -> bool:
 def first_line(error: Exception) -> str:
     """Of another library's error, short enough for a sentence of ours."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
+
+
+def require_whole(report: Mapping[str, Any], folder: Path) -> None:
+    """Refuse weights that lack some of the model's, which would be random.
+
+    Args:
+        report: Of `from_pretrained` with `output_loading_info`.
+        folder: Of the checkpoint.
+
+    Raises:
+        ModelError: If so.
+    """
+    if missing := report["missing_keys"]:
+        raise ModelError(
+            f"weights in {folder.name!r} lack {len(missing)} of the model's tensors, such as {min(missing)}; "
+            "they would be random, so fetch the checkpoint again"
+        )
 
 
 def declared_modalities(folder: Path) -> frozenset[str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,22 +11,28 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import torch
 from PIL import Image as PillowImage
-from safetensors import SafetensorError
 from torch.nn import functional
 from transformers import AutoConfig, AutoModel
 
 from medvqa.errors import ModelError, QuestionError
 from medvqa.imaging import to_uint8
 from medvqa.long_work import go_on
-from medvqa.models.checkpoints import declared_modalities, find_checkpoint, tokenizer_sha256, weights_sha256
+from medvqa.models.checkpoints import (
+    UNLOADABLE,
+    declared_modalities,
+    find_checkpoint,
+    first_line,
+    require_whole,
+)
+from medvqa.models.devices import parse_device, require_one
+from medvqa.models.identifying import identify
 from medvqa.models.processors import read_processor
-from medvqa.types import ModelIdentity
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from medvqa.types import Image
+    from medvqa.types import Image, ModelIdentity
 
     Embeddings: TypeAlias = NDArray[np.float32]
     """Unit vectors, shape (n, width)."""
@@ -37,9 +41,7 @@ TEXT_VERSION = "contrastive 1"
 """Of how texts reach the model: as they are, without a template around them."""
 
 _AT_ONCE = 16
-_LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "pillow", "monai", "pydicom")
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model", "spiece.model")
-_UNLOADABLE = (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, SafetensorError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,25 +206,10 @@ def load_contrastive(name_or_path: str | Path, *, device: str | None = None) -> 
             is no such device.
     """
     folder = find_checkpoint(name_or_path)
-    place = _usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = require_one(parse_device(device))
     processor, model = _read_checkpoint(folder)
-    identity = ModelIdentity(
-        name=str(name_or_path),
-        model_type=model.config.model_type,
-        weights_sha256=weights_sha256(folder),
-        tokenizer_sha256=tokenizer_sha256(folder),
-        adapter=None,
-        adapter_sha256=None,
-        prompt_version=TEXT_VERSION,
-        parameters={
-            "dtype": "float32",
-            "device": place.type,
-            "threads": torch.get_num_threads(),
-            "attention": model.config._attn_implementation,
-            "hardware": _hardware(place),
-        },
-        libraries={"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
-    )
+    identity = identify(str(name_or_path), folder, model, place=place, parameters={})
+    identity = replace(identity, prompt_version=TEXT_VERSION)
     return ContrastiveModel(model.to(place), processor, identity, modalities=declared_modalities(folder))
 
 
@@ -245,33 +232,11 @@ def _read_checkpoint(folder: Path) -> tuple[Any, Any]:
             folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
         )
         model, report = loaded
-    except _UNLOADABLE as error:
+    except UNLOADABLE as error:
         raise ModelError(
-            f"{folder.name!r} cannot be loaded as a contrastive model: {_first_line(error)}"
+            f"{folder.name!r} cannot be loaded as a contrastive model: {first_line(error)}"
         ) from error
-    if missing := report["missing_keys"]:
-        raise ModelError(
-            f"weights in {folder.name!r} lack {len(missing)} of the model's tensors, such as {min(missing)}; "
-            "they would be random, so fetch the checkpoint again"
-        )
+    require_whole(report, folder)
     if getattr(processor, "image_processor", None) is None:
         raise ModelError(f"{folder.name!r} has no image processor; add preprocessor_config.json")
     return processor, model
-
-
-def _usable_device(name: str) -> torch.device:
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:  # builds without CUDA assert
-        raise ModelError(f"device {name!r} cannot be used: {_first_line(error)}; choose cpu") from error
-
-
-def _hardware(place: torch.device) -> str:
-    """What decides how floats are summed: the GPU, or the processor's instruction set as PyTorch uses it."""
-    if place.type == "cuda":
-        return torch.cuda.get_device_name(place)
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")

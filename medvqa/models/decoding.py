@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from medvqa.types import ModelIdentity
 
 
+def decoding_parameters(max_new_tokens: int) -> dict[str, Any]:
+    """How answers are made, for a model's identity."""
+    return {"decoding": "greedy", "max_new_tokens": max_new_tokens}
+
+
 def greedy(identity: ModelIdentity, image_token_id: int | None) -> dict[str, Any]:
     """Options of `generate`.
 

@@ -53,6 +53,17 @@ def parse_device(named: str | None) -> Placement:
     return Placement(first=devices[0], parts=(vision, language))
 
 
+def require_one(placement: Placement) -> torch.device:
+    """The one device of a model that cannot be divided.
+
+    Raises:
+        ModelError: If there are several.
+    """
+    if placement.parts is not None:
+        raise ModelError("this model stays on one device; name one, such as cpu or cuda:0")
+    return placement.first
+
+
 def device_map(placement: Placement, folder: Path) -> str | dict[str, str] | None:
     """As `from_pretrained` takes it; None for a model that is moved as a whole."""
     if placement.parts is None or isinstance(placement.parts, str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,13 @@ _LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "numpy", "pillow", 
 
 
 def identify(
-    name: str, folder: Path, model: Any, *, place: torch.device, max_new_tokens: int, dtype: str | None = None
+    name: str,
+    folder: Path,
+    model: Any,
+    *,
+    place: torch.device,
+    parameters: Mapping[str, Any],
+    dtype: str | None = None,
 ) -> ModelIdentity:
     """What a loaded checkpoint is, without adapter and calibration.
 
@@ -26,7 +33,7 @@ def identify(
         folder: Where it was found.
         model: Of transformers.
         place: Where inputs go.
-        max_new_tokens: Longest answer.
+        parameters: How answers are made.
         dtype: Of the weights, where these do not say it themselves.
     """
     return ModelIdentity(
@@ -38,8 +45,7 @@ def identify(
         adapter_sha256=None,
         prompt_version=PROMPT_VERSION,
         parameters={
-            "decoding": "greedy",
-            "max_new_tokens": max_new_tokens,
+            **parameters,
             "dtype": dtype or str(model.dtype).removeprefix("torch."),
             "device": place.type,
             "threads": torch.get_num_threads(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import shutil
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
@@ -28,7 +27,9 @@ from medvqa.models.checkpoints import (
     declared_modalities,
     find_checkpoint,
     first_line,
+    require_whole,
 )
+from medvqa.models.decoding import decoding_parameters
 from medvqa.models.devices import Placement, device_map, parse_device
 from medvqa.models.families import family_of
 from medvqa.models.huggingface import HuggingFaceModel
@@ -81,7 +82,7 @@ def load_model(
         folder,
         model,
         place=place,
-        max_new_tokens=max_new_tokens,
+        parameters=decoding_parameters(max_new_tokens),
         dtype=precision if precision in ("int8", "8bit", "4bit") else None,
     )
     identity = replace(
@@ -142,23 +143,6 @@ def read_checkpoint(
             "chat_template.jinja"
         )
     return processor, model
-
-
-def require_whole(report: Mapping[str, Any], folder: Path) -> None:
-    """Refuse weights that lack some of the model's, which would be random.
-
-    Args:
-        report: Of `from_pretrained` with `output_loading_info`.
-        folder: Of the checkpoint.
-
-    Raises:
-        ModelError: If so.
-    """
-    if missing := report["missing_keys"]:
-        raise ModelError(
-            f"weights in {folder.name!r} lack {len(missing)} of the model's tensors, such as {min(missing)}; "
-            "they would be random, so fetch the checkpoint again"
-        )
 
 
 def _placed(placement: Placement, config: Any, folder: Path, dtype: Any) -> dict[str, Any]:

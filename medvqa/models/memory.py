@@ -6,14 +6,12 @@ The estimate is `parameters x (bytes of a weight + kept x bytes of a number) + P
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from medvqa.types import Precision
 
-Width: TypeAlias = Literal["fp32", "bf16", "int8", "4bit"]
-"""Of the weights. `int8`: rounded on a CPU after loading. `4bit`: by bitsandbytes, for tuning alone."""
-
-WEIGHT_BYTES: dict[Width, float] = {"fp32": 4, "bf16": 2, "int8": 5, "4bit": 0.6}
-"""At the worst moment: weights to be rounded to int8 are read in fp32, and both are held for a while."""
-_NUMBER_BYTES: dict[Width, float] = {"fp32": 4, "bf16": 2, "int8": 4, "4bit": 2}
+WEIGHT_BYTES: dict[Precision, float] = {"fp32": 4, "bf16": 2, "int8": 5, "8bit": 1.1, "4bit": 0.6}
+"""At the worst moment: weights to be rounded to int8 are read in fp32, and both are held for a while. Those in
+8 and 4 bits, by bitsandbytes, come with their scales."""
+_NUMBER_BYTES: dict[Precision, float] = {"fp32": 4, "bf16": 2, "int8": 4, "8bit": 2, "4bit": 2}
 KEPT = 0.25
 """Numbers kept beside the weights, a parameter, where the catalogue has no other estimate.
 
@@ -30,7 +28,7 @@ PROCESS_GB = 1.3
 
 
 def estimate_gb(
-    parameters: float, width: Width, *, kept: float | None = None, gradients: bool = False
+    parameters: float, width: Precision, *, kept: float | None = None, gradients: bool = False
 ) -> float:
     """Memory at most while a question is answered and checked, in GB (10^9 bytes).
 

@@ -8,10 +8,16 @@ from transformers import AutoConfig, AutoProcessor
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 from medvqa.errors import ModelError
-from medvqa.models.checkpoints import UNLOADABLE, declared_modalities, find_checkpoint, first_line
-from medvqa.models.devices import parse_device
+from medvqa.models.checkpoints import (
+    UNLOADABLE,
+    declared_modalities,
+    find_checkpoint,
+    first_line,
+    require_whole,
+)
+from medvqa.models.decoding import decoding_parameters
+from medvqa.models.devices import parse_device, require_one
 from medvqa.models.identifying import identify
-from medvqa.models.loading import require_whole
 from medvqa.models.plain import PlainModel
 from medvqa.models.precision import dtype_of
 
@@ -44,17 +50,15 @@ def load_with_own_code(
         ModelError: If the revision is not pinned, or the checkpoint cannot be found or loaded.
     """
     folder = find_checkpoint(name_or_path, with_code=True)
-    placement = parse_device(device)
-    if placement.parts is not None or precision not in (None, "fp32", "bf16"):
-        raise ModelError(
-            "code of a checkpoint's own runs on one device and in fp32 or bf16; choose among these"
-        )
+    place = require_one(parse_device(device))
+    if precision not in (None, "fp32", "bf16"):
+        raise ModelError("code of a checkpoint's own runs in fp32 or bf16; choose one of them")
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=True)
         model, report = _model_class(config, folder).from_pretrained(
             folder,
             config=config,
-            dtype=dtype_of(precision, placement.first),
+            dtype=dtype_of(precision, place),
             use_safetensors=True,
             trust_remote_code=True,
             output_loading_info=True,
@@ -67,9 +71,9 @@ def load_with_own_code(
     require_whole(report, folder)
     if getattr(processor, "image_processor", None) is None or not processor.chat_template:
         raise ModelError(f"{folder.name!r} has no image processor or no chat template, so it cannot be asked")
-    model.to(placement.first)
+    model.to(place)
     identity = identify(
-        str(name_or_path), folder, model, place=placement.first, max_new_tokens=max_new_tokens
+        str(name_or_path), folder, model, place=place, parameters=decoding_parameters(max_new_tokens)
     )
     return PlainModel(model, processor, identity, modalities=declared_modalities(folder))
 
