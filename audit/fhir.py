@@ -90,6 +90,8 @@ MEANINGS: dict[str, Meaning] = {
     Action.ASK: Meaning(event="110112", subject="24"),
     Action.ANSWER: Meaning(event="110100", participant="enterer", created=True),
     Action.REFUSE: _ACTIVITY,
+    Action.PERFORM: Meaning(event="110112", subject="24"),
+    Action.RESULT: Meaning(event="110100", participant="enterer", created=True),
     Action.EXPLAIN: Meaning(event="110100", participant="enterer", created=True),
     Action.FIRST_READ: _ACTIVITY,
     Action.REVIEW: Meaning(event="110100", participant="verifier"),

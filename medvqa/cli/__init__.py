@@ -27,6 +27,7 @@ COMMANDS = {
     "demo": ("medvqa.cli.demo:demo", "Watch studies become checked, recorded answers."),
     "evaluate": ("medvqa.cli.evaluate:evaluate", "Measure a model beside three that never saw the image."),
     "explain": ("medvqa.cli.explain:explain_answer", "Explain an answer by every heatmap method."),
+    "perform": ("medvqa.cli.perform:perform_task", "Caption, report, read text, locate, classify, compare."),
     "report": ("medvqa.cli.report:report", "Write what was made of a study's answers as PDF or HTML."),
     "review": ("medvqa.cli.review:review", "Agree with a recorded answer, amend or reject it."),
     "sign": ("medvqa.cli.review:sign", "Sign what was reviewed."),
