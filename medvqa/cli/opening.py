@@ -13,9 +13,8 @@ from medvqa.sessions import Session
 from medvqa.settings import Settings
 
 
-def open_assistant(settings: Settings, session: Session, *, max_new_tokens: int | None = None) -> Assistant:
+def open_assistant(settings: Settings, session: Session, *, max_new_tokens: int = 32) -> Assistant:
     """Load the model that the settings name, for a session that can record what it does."""
-    room = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     model = load_model(
@@ -23,7 +22,7 @@ def open_assistant(settings: Settings, session: Session, *, max_new_tokens: int 
         adapter=settings.adapter,
         device=settings.device,
         precision=settings.precision,
-        **room,
+        max_new_tokens=max_new_tokens,
     )
     return Assistant(
         model,

@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -17,7 +17,7 @@ from medvqa.assistant import Assistant, open_study
 from medvqa.cli.opening import open_assistant, quieten_libraries
 from medvqa.sessions import begin_configured_session
 from medvqa.settings import load_settings
-from medvqa.tasks import TASKS, Task, TaskResult, perform
+from medvqa.tasks import TASKS, TaskResult, perform
 from medvqa.tasks.drawing import draw
 from medvqa.tasks.performing import LONG_ANSWERS
 from medvqa.tasks.results import (
@@ -31,10 +31,12 @@ from medvqa.tasks.results import (
     TextRegions,
     describe_content,
 )
-from medvqa.types import NOT_FOR_DIAGNOSIS, Study
+from medvqa.types import NOT_FOR_DIAGNOSIS, Image
 
 _LONG_ANSWER = 512
 """Tokens: room for some thirty boxes."""
+_SHORT_ANSWER = 32
+"""Tokens: as for `medvqa ask`."""
 
 
 def perform_task(
@@ -71,7 +73,6 @@ def perform_task(
     """
     if task not in TASKS:
         raise typer.BadParameter(f"{task!r} is not one of {', '.join(TASKS)}", param_hint="TASK")
-    wanted = cast("Task", task)
     chosen = tuple(one.strip() for one in options.split(",") if one.strip()) if options else ()
     with Console(stderr=True).status("Loading the model and reading the study") as status:
         settings = load_settings(audit_url=audit, model=model, adapter=adapter)
@@ -79,12 +80,12 @@ def perform_task(
         session = begin_configured_session(Log(settings.audit_url), settings)
         opened = open_study(session, study)
         earlier = None if prior is None else open_study(session, prior)
-        room = _LONG_ANSWER if wanted in LONG_ANSWERS and settings.model is not None else None
-        assistant = open_assistant(settings, session, max_new_tokens=room)
+        long = task in LONG_ANSWERS and settings.model is not None
+        assistant = open_assistant(settings, session, max_new_tokens=_LONG_ANSWER if long else _SHORT_ANSWER)
         status.update(f"Doing the task {task}")
         result = perform(
             opened,
-            wanted,
+            task,
             text,
             assistant=assistant,
             image_number=image,
@@ -93,7 +94,8 @@ def perform_task(
         )
     described = describe(result)
     if out is not None:
-        _write_files(result, described, out, study=opened, assistant=assistant)
+        number = image or len(opened.images) // 2 + 1
+        _write_files(result, described, out, image=opened.images[number - 1], assistant=assistant)
     if as_json:
         typer.echo(json.dumps(described, indent=2))
     else:
@@ -180,13 +182,12 @@ def _hedged(text: str, abstains: bool) -> str:
 
 
 def _write_files(
-    result: TaskResult, described: dict[str, Any], out: Path, *, study: Study, assistant: Assistant
+    result: TaskResult, described: dict[str, Any], out: Path, *, image: Image, assistant: Assistant
 ) -> None:
     """Write the result, and its picture, to a folder once that is recorded; `described` then names it.
 
     Files are named after the result, never after anything in the study.
     """
-    image = next(image for image in study.images if image.ref == result.image)
     picture = draw(image, result.content)
     try:
         out.mkdir(parents=True, exist_ok=True)

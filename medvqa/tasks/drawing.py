@@ -22,7 +22,7 @@ _OPACITY = 0.45
 
 
 def draw(image: Image, content: Content) -> bytes | None:
-    """The image with its result over it, as a PNG file of its rows and columns; None where nothing has a place."""
+    """The image with its result over it, as a PNG file; None where nothing has a place."""
     pixels = to_uint8(image)
     if isinstance(content, Masks):
         for mask in content.masks:

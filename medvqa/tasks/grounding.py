@@ -3,14 +3,13 @@
 An answer is read whole or not at all: what does not follow the family's form is a `FormatError`, and an empty
 tuple means that the model said, in its form, that there is nothing.
 
-References: `Florence2Processor.post_process_generation` of transformers (1000 bins a side, of which a place is
-the middle); Qwen2-VL, arXiv 2409.12191, and Qwen3-VL's cookbook (0 to 1000); Qwen2.5-VL, arXiv 2502.13923
+References: `Florence2Processor.post_process_generation` of transformers (1000 bins a side, of which a place
+is the middle); Qwen2-VL, arXiv 2409.12191, and Qwen3-VL's cookbook (0 to 1000); Qwen2.5-VL, arXiv 2502.13923
 (pixels of the picture after its resizing); PaliGemma, arXiv 2407.07726 (1024 bins a side).
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -131,21 +130,20 @@ class _JsonBox:
     label: str | None = None
 
 
-_JSON_BOXES = TypeAdapter(list[_JsonBox])
+_JSON_BOXES: TypeAdapter[list[_JsonBox] | _JsonBox] = TypeAdapter(list[_JsonBox] | _JsonBox)
 
 
 def _json_boxes(text: str, *, asked: str, size: tuple[int, int]) -> tuple[Located, ...]:
     answer = strip_control(text)
     fenced = re.fullmatch(r"```(?:json)?\s*(.*?)\s*```", answer, re.DOTALL)
     try:
-        read = json.loads(fenced[1] if fenced else answer)
-        boxes = _JSON_BOXES.validate_python([read] if isinstance(read, dict) else read)
-    except (ValueError, ValidationError) as error:
+        read = _JSON_BOXES.validate_json(fenced[1] if fenced else answer)
+    except ValidationError as error:
         raise _unreadable("boxes") from error
     rows, columns = size
     return tuple(
         Located(box.label or asked, _corners(left / columns, top / rows, right / columns, bottom / rows))
-        for box in boxes
+        for box in ([read] if isinstance(read, _JsonBox) else read)
         for left, top, right, bottom in [box.bbox_2d]
     )
 
@@ -175,8 +173,8 @@ def _corners(left: float, top: float, right: float, bottom: float) -> Corners:
     """In this module's order, if it is a box within the picture."""
     if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
         raise FormatError(
-            "the model answered with a box that has no area or lies outside the picture it was shown, so no box "
-            "is given; ask in other words, or use another model"
+            "the model answered with a box that has no area or lies outside the picture it was shown, so "
+            "none is given; ask in other words, or use another model"
         )
     return top, left, bottom, right
 

@@ -166,8 +166,8 @@ def _require_same_patient(assistant: Assistant, study: Study, prior: Study) -> N
     names = assistant.session.pseudonym_of(study), assistant.session.pseudonym_of(prior)
     if None not in names and names[0] != names[1]:
         raise TaskError(
-            "the prior is of another patient (0010,0020), so there is nothing to compare; name a study of the "
-            "same patient"
+            "the prior is of another patient (0010,0020), so there is nothing to compare; name a study of "
+            "the same patient"
         )
 
 

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 LEAST_CONFIDENCE = 0.5
 """Lines that the engine is less sure of are left out: on bones and speckle they are not text."""
 
+TALLEST = 0.5
+"""Of the image's rows: an engine that finds no line takes the whole for one, and a round head for a 0."""
+
 _PACKAGES = ("rapidocr", "onnxruntime")
 
 
@@ -70,11 +73,11 @@ def read_text(image: Image) -> TextRegions:
 
 
 def _region(text: str, score: float, corners: Any, shape: tuple[int, int]) -> TextRegion | None:
-    """A line with the upright box around its four corners (column, row); None where that is off the image."""
+    """A line with the upright box around its four corners (column, row); None where it is none."""
     (left, top), (right, bottom) = corners.min(0).tolist(), corners.max(0).tolist()
     top, bottom = (round(min(max(row, 0.0), shape[0]), 2) for row in (top, bottom))
     left, right = (round(min(max(column, 0.0), shape[1]), 2) for column in (left, right))
-    if not (text.strip() and top < bottom and left < right):
+    if not (text.strip() and top < bottom <= top + TALLEST * shape[0] and left < right):
         return None
     kind, side = kind_of(text)
     return TextRegion(
