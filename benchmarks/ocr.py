@@ -131,8 +131,8 @@ def measure(read: Callable[[Image], list[str]], cases: list[Case]) -> dict[str, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="12 images instead of 60")
-    cases = make_cases(12 if parser.parse_args().quick else 60)
+    parser.add_argument("--quick", action="store_true", help="12 images instead of 24")
+    cases = make_cases(12 if parser.parse_args().quick else 24)
     read_text(cases[0].image)  # loads the models
     engines = {"rapidocr": by_rapidocr}
     if shutil.which("tesseract"):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 try:
     from rapidocr import RapidOCR
@@ -101,6 +102,7 @@ def _engine() -> Any:
         params={
             "Det.model_path": str(models["det"]),
             "Rec.model_path": str(models["rec"]),
+            "EngineConfig.onnxruntime.intra_op_num_threads": torch.get_num_threads(),
             "Global.use_cls": False,
             "Global.log_level": "critical",
         }
