@@ -91,6 +91,8 @@ MEANINGS: dict[str, Meaning] = {
     Action.ANSWER: Meaning(event="110100", participant="enterer", created=True),
     Action.AGREE: _ACTIVITY,
     Action.REFUSE: _ACTIVITY,
+    Action.PERFORM: Meaning(event="110112", subject="24"),
+    Action.RESULT: Meaning(event="110100", participant="enterer", created=True),
     Action.EXPLAIN: Meaning(event="110100", participant="enterer", created=True),
     Action.FIRST_READ: _ACTIVITY,
     Action.REVIEW: Meaning(event="110100", participant="verifier"),

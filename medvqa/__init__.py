@@ -17,6 +17,7 @@ from medvqa.errors import (
     CancelledError,
     CaseIndexError,
     DicomError,
+    FormatError,
     GateError,
     LimitError,
     MedvqaError,
@@ -27,6 +28,7 @@ from medvqa.errors import (
     ReviewError,
     SettingsError,
     StoppedError,
+    TaskError,
     TrainingError,
 )
 from medvqa.types import (
@@ -47,14 +49,17 @@ if TYPE_CHECKING:
     from medvqa.explaining import Explanation, explain
     from medvqa.models.loading import load_model
     from medvqa.study import Limits, read_study
+    from medvqa.tasks import TaskResult, perform
 
 # Nouns and errors cost nothing; these bring PyTorch, MONAI and SQLAlchemy, and are loaded on use.
 _HOMES = {
     "Assistant": "medvqa.assistant",
     "Explanation": "medvqa.explaining",
     "Limits": "medvqa.study",
+    "TaskResult": "medvqa.tasks",
     "explain": "medvqa.explaining",
     "load_model": "medvqa.models.loading",
+    "perform": "medvqa.tasks",
     "read_study": "medvqa.study",
 }
 
@@ -67,6 +72,7 @@ __all__ = [
     "Checks",
     "DicomError",
     "Explanation",
+    "FormatError",
     "GateError",
     "Heatmap",
     "HeatmapGrade",
@@ -85,10 +91,13 @@ __all__ = [
     "SettingsError",
     "StoppedError",
     "Study",
+    "TaskError",
+    "TaskResult",
     "Token",
     "TrainingError",
     "explain",
     "load_model",
+    "perform",
     "read_study",
 ]
 

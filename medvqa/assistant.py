@@ -67,13 +67,13 @@ class Assistant:
         key_folder: Path | None = None,
         unfamiliar: Unfamiliar = "refuse",
     ) -> None:
-        self._unfamiliar: Unfamiliar = unfamiliar
+        self.unfamiliar: Unfamiliar = unfamiliar
         self.audit = audit or Log(default_audit_url())
-        self._session = begin_session(
+        self.session = begin_session(
             self.audit, Agent(name=agent, role=role), key_folder=key_folder or default_key_folder()
         )
         self.model = model or load_model()
-        record(self.audit, records.load_model(self._session.agent, self.model.identity))
+        record(self.audit, records.load_model(self.session.agent, self.model.identity))
 
     @property
     def agent(self) -> Agent:
@@ -94,7 +94,7 @@ class Assistant:
             RecordError: If the trail did not take the event.
         """
         return open_study(
-            self._session, path, window=window, limits=limits, study_instance_uid=study_instance_uid
+            self.session, path, window=window, limits=limits, study_instance_uid=study_instance_uid
         )
 
     def ask(
@@ -124,8 +124,8 @@ class Assistant:
         """
         started = time.perf_counter()
         question = clean_question(question)
-        patient = self._session.pseudonym_of(study)
-        image, chosen = self._choose(study, image_number, question=question, patient=patient)
+        patient = self.session.pseudonym_of(study)
+        image, chosen = self.choose(study, image_number, question=question, patient=patient)
         request = Request(
             answer_id=str(uuid.uuid4()),
             patient=patient,
@@ -174,14 +174,14 @@ class Assistant:
         """
         request = Request(
             answer_id=answer.answer_id,
-            patient=self._session.pseudonym_of(study),
+            patient=self.session.pseudonym_of(study),
             image=image,
             question=answer.question,
             model=self.model.identity,
         )
         generation = self.model.generate(image, answer.question)
         heatmap = self._explain(request, generation, method, target)
-        record(self.audit, records.explain(self._session.agent, request, heatmap))
+        record(self.audit, records.explain(self.session.agent, request, heatmap))
         return heatmap
 
     def review(
@@ -195,23 +195,23 @@ class Assistant:
     ) -> Event:
         """Record what a person makes of an answer; see `medvqa.reading.reviews`."""
         return reviews.review(
-            self._session, answer_id, verdict=verdict, text=text, reviewer=reviewer, seconds=seconds
+            self.session, answer_id, verdict=verdict, text=text, reviewer=reviewer, seconds=seconds
         )
 
     def sign(self, answer_id: str, *, meaning: str, signer: str | None = None) -> Event:
         """Record a signature on the last review of an answer; see `medvqa.reading.signatures`."""
-        return signatures.sign(self._session, answer_id, meaning=meaning, signer=signer)
+        return signatures.sign(self.session, answer_id, meaning=meaning, signer=signer)
 
     def _answer(
         self, request: Request, heatmap: HeatmapMethod | None, *, warnings: tuple[Notice, ...]
     ) -> Outcome:
         """Gate, answer, explain and check, between the record of the question and that of the outcome."""
-        by, image, question = self._session.agent, request.image, request.question
+        by, image, question = self.session.agent, request.image, request.question
         record(self.audit, records.ask(by, request, heatmap=heatmap))
         try:
             require_running(self.audit, request.image.ref.study_instance_uid)
             noticed = check_image(image, modalities=self.model.modalities)
-            strange = check_familiarity(self.model, image, unfamiliar=self._unfamiliar)
+            strange = check_familiarity(self.model, image, unfamiliar=self.unfamiliar)
             enter("Answering")
             generation = self.model.generate(image, question)
             explained = self._explain(request, generation, heatmap) if heatmap else None
@@ -241,21 +241,32 @@ class Assistant:
 
     def _record_outcome(self, request: Request, came: Outcome) -> Event:
         """Answer and heatmap at once, so that there is never one without the other."""
-        entries = [records.answer(self._session.agent, request, came)]
+        entries = [records.answer(self.session.agent, request, came)]
         if came.heatmap is not None:
-            entries.append(records.explain(self._session.agent, request, came.heatmap))
+            entries.append(records.explain(self.session.agent, request, came.heatmap))
         return record(self.audit, *entries)[0]
 
-    def _choose(
+    def choose(
         self, study: Study, image_number: int | None, *, question: str, patient: str | None
     ) -> tuple[Image, tuple[Notice, ...]]:
-        """The image asked about, and a notice where the choice was not the asker's."""
+        """The image asked about, and a notice where the choice was not the asker's.
+
+        Args:
+            study: From `open_study` or `read_study`.
+            image_number: Which image, from 1; by default the middle one.
+            question: What was asked; recorded where the image cannot be decoded.
+            patient: Pseudonym.
+
+        Raises:
+            DicomError: As `ask`; that an image cannot be decoded is recorded.
+            RecordError: If the trail did not take that.
+        """
         number, chosen = _choose_number(len(study.images), image_number)
         try:
             return study.images[number - 1], chosen
         except DicomError as error:
             failure = records.fail_to_decode(
-                self._session.agent,
+                self.session.agent,
                 study,
                 patient=patient,
                 question=question,

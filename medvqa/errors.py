@@ -14,6 +14,8 @@ MedvqaError
 ├── RecordError           the audit trail did not take the event, so nothing is shown or done
 ├── ReviewError           there is no such answer to review or sign, or something is missing for it
 ├── SettingsError         a settings file or environment variable holds a bad value
+├── TaskError             a task cannot be done: the model has no way to, or something is missing for it
+│   └── FormatError       the model answered, but not in the form in which it was to answer
 └── TrainingError         training data are missing or do not fit the record format
 
 Every message is one sentence that names the file, tag or field and the way out, and carries no patient
@@ -44,7 +46,7 @@ class CancelledError(MedvqaError):
 class CaseIndexError(MedvqaError):
     """Raised when an index of earlier cases is missing, damaged or of another model."""
 
-    exit_code = 13
+    exit_code = 14
 
 
 class DicomError(MedvqaError):
@@ -99,6 +101,16 @@ class ReviewError(MedvqaError):
     """Raised when there is no such answer to review or sign, or something is missing for it."""
 
     exit_code = 10
+
+
+class TaskError(MedvqaError):
+    """Raised when a task cannot be done: the model has no way to, or something is missing for it."""
+
+    exit_code = 13
+
+
+class FormatError(TaskError):
+    """Raised when the model answered, but not in the form in which it was to answer."""
 
 
 class TrainingError(MedvqaError):

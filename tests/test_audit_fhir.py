@@ -226,6 +226,7 @@ def test_provenance_is_about_what_was_made_or_signed() -> None:
     made = {action for action in Action if fhir.provenance(event_of(action=action), version="R5")}
     assert made == {
         Action.ANSWER,
+        Action.RESULT,
         Action.EXPLAIN,
         Action.REVIEW,
         Action.SIGN,

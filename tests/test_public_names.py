@@ -35,9 +35,10 @@ NOUNS = [
     "ModelIdentity",
     "Notice",
     "Study",
+    "TaskResult",
     "Token",
 ]
-VERBS = ["Assistant", "explain", "load_model", "read_study"]
+VERBS = ["Assistant", "explain", "load_model", "perform", "read_study"]
 ERRORS = [
     name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)
 ]

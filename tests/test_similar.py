@@ -351,11 +351,11 @@ def test_the_command_line_indexes_finds_and_removes(
 @pytest.mark.parametrize(
     ("arguments", "reason", "exit_code"),
     [
-        (("find", "study-1", "--index", "none", "--model", "MODEL"), "holds no index", 13),
+        (("find", "study-1", "--index", "none", "--model", "MODEL"), "holds no index", 14),
         (("find", "study-1", "--index", "none"), "--model", 8),
         (("find", "study-1", "--model", "MODEL"), "--index", 8),
         (("find", "study-1", "--model", "MODEL", "--index", "none", "--image", "3"), "images 1 to 2", 3),
-        (("remove", "1.2.3", "--index", "none"), "holds no index", 13),
+        (("remove", "1.2.3", "--index", "none"), "holds no index", 14),
     ],
 )
 def test_the_command_line_says_what_is_wrong_in_one_sentence(

@@ -13,7 +13,7 @@ from medvqa.sessions import Session
 from medvqa.settings import Settings
 
 
-def open_assistant(settings: Settings, session: Session) -> Assistant:
+def open_assistant(settings: Settings, session: Session, *, max_new_tokens: int = 32) -> Assistant:
     """Load the model that the settings name, for a session that can record what it does."""
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
@@ -22,6 +22,7 @@ def open_assistant(settings: Settings, session: Session) -> Assistant:
         adapter=settings.adapter,
         device=settings.device,
         precision=settings.precision,
+        max_new_tokens=max_new_tokens,
     )
     return Assistant(
         model,

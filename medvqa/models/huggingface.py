@@ -239,6 +239,12 @@ class HuggingFaceModel:
         """What tokens spell, special ones left out."""
         return self._processor.tokenizer.decode(token_ids, skip_special_tokens=True)
 
+    def raw_text_of(self, token_ids: tuple[int, ...]) -> str:
+        """What tokens spell, special ones kept: some families write places as such, `<loc_123>`."""
+        return self._processor.tokenizer.decode(
+            token_ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+
     def image_positions(self, prompt: Prompt) -> Tensor:
         """Places of the image's tokens among those that words look at, shape (tokens,)."""
         places = (prompt.input_ids[0] == self.image_token_id).nonzero()[:, 0]
