@@ -19,6 +19,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 from pydantic import ValidationError
+from tiny_families import build_tiny
 from tiny_models import IDENTITY, noise, shown
 
 from audit import AuditError, Event, Log
@@ -321,6 +322,23 @@ class Locating:
 
 def locating(log: Log, tmp_path: Path, writes: str, model_type: str = "florence2") -> Assistant:
     return Assistant(Locating(writes, model_type), audit=log, key_folder=tmp_path / "keys")
+
+
+def test_a_real_florence_goes_through_the_door(log: Log, tmp_path: Path, studies: Study) -> None:
+    """With random weights it writes nonsense, which is recorded as such and not taken for no box."""
+    model, processor = build_tiny("florence2")
+    named = replace(IDENTITY, model_type="florence2", parameters={"max_new_tokens": 4})
+    served = HuggingFaceModel(model, processor, named)
+    there = Assistant(served, audit=log, key_folder=tmp_path / "keys")
+    with pytest.raises(FormatError, match="not in its form"):
+        perform(studies, "detect", "nodule", assistant=there)
+    assert [(event.action, event.outcome) for event in rows(there)][-2:] == [
+        ("perform", "success"),
+        ("result", "failed"),
+    ]
+    perform(studies, "caption", assistant=there)
+    asked = [event.entity["question"] for event in rows(there) if event.action == "ask"]
+    assert asked == ["Describe in detail what is shown in the image."]
 
 
 def test_boxes_lie_on_the_pixel_matrix_and_in_the_trail(log: Log, tmp_path: Path, studies: Study) -> None:

@@ -127,7 +127,9 @@ def test_a_box_comes_back_to_where_it_was(
 
 
 @pytest.mark.parametrize("shape", [(90, 70), (300, 60), (64, 200)])
-@pytest.mark.parametrize("family", ["deepseek_vl", "paligemma", "qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+@pytest.mark.parametrize(
+    "family", ["deepseek_vl", "florence2", "paligemma", "qwen2_vl", "qwen2_5_vl", "qwen3_vl"]
+)
 def test_the_picture_is_the_one_that_the_processor_makes(family: str, shape: tuple[int, int]) -> None:
     model, processor = build_tiny(family)
     served = HuggingFaceModel(model, processor, identity(family))
@@ -143,7 +145,16 @@ def test_the_picture_is_the_one_that_the_processor_makes(family: str, shape: tup
         assert (top, left, bottom, right) == (0, 0, *shape)
         assert min(picture.covers[:2]) < 0
     else:
-        assert (picture.size, picture.covers) == ((56, 56), (0, 0, 1, 1))
+        edge = 128 if family == "florence2" else 56
+        assert (picture.size, picture.covers) == ((edge, edge), (0, 0, 1, 1))
+
+
+@pytest.mark.parametrize("family", ["florence2", "paligemma", "qwen2_5_vl"])
+def test_special_tokens_are_kept_for_whoever_reads_places(family: str) -> None:
+    model, processor = build_tiny(family)
+    served = HuggingFaceModel(model, processor, identity(family))
+    assert served.raw_text_of((*served.tokens_of("a box"), 2)) == "a box</s>"
+    assert served.text_of((*served.tokens_of("a box"), 2)) == "a box"
 
 
 @pytest.mark.parametrize("family", FORMS)

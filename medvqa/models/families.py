@@ -184,8 +184,12 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "paligemma": Family(
             shares_prefix=False,
             answer_fill={"attention_mask": 1, "token_type_ids": 1},
-            # https://huggingface.co/google/paligemma-3b-mix-224
-            template=_template("answer en {{ c['text'] }}", image="<image>"),
+            # https://huggingface.co/google/paligemma-3b-mix-224, whose tasks begin with their name.
+            template=_template(
+                "{% if c['text'].split(' ')[0] not in ('caption', 'detect', 'segment', 'ocr') %}answer en "
+                "{% endif %}{{ c['text'] }}",
+                image="<image>",
+            ),
         ),
         "qwen2_5_vl": _QWEN,
         "qwen2_vl": _QWEN,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from medvqa.tasks.results import Section, Statement, StudyReport
@@ -13,6 +15,15 @@ if TYPE_CHECKING:
 DESCRIBE = "Describe the image."
 """Of a caption; the default model was trained to answer it in one sentence."""
 
+_CAPTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        # What Florence2Processor puts in place of <DETAILED_CAPTION>.
+        "florence2": "Describe in detail what is shown in the image.",
+        # https://huggingface.co/google/paligemma-3b-mix-224
+        "paligemma": "caption en",
+    }
+)
+
 SECTIONS = (
     ("Examination", "What imaging modality is this?"),
     ("Region", "Which organ is shown?"),
@@ -21,6 +32,11 @@ SECTIONS = (
     ("Impression", "What is the most likely finding?"),
 )
 """Headings of a report, each with its question."""
+
+
+def caption_question(model_type: str) -> str:
+    """How a family, transformers' `model_type`, is asked for a caption."""
+    return _CAPTIONS.get(model_type, DESCRIBE)
 
 
 def ask_sections(

@@ -19,7 +19,7 @@ from medvqa.prompts import clean_question
 from medvqa.records import record
 from medvqa.stopping import require_running
 from medvqa.tasks import recording
-from medvqa.tasks.asking import DESCRIBE, ask_sections, state
+from medvqa.tasks.asking import ask_sections, caption_question, state
 from medvqa.tasks.choosing import answers, classify
 from medvqa.tasks.comparing import compare
 from medvqa.tasks.prompted import (
@@ -122,7 +122,8 @@ def perform(
     opened = assistant.open_study(study) if isinstance(study, str | Path) else study
     number = details.get("image_number")
     if task in ("vqa", "caption"):
-        answer = assistant.ask(opened, text or DESCRIBE, image_number=number)
+        question = text or caption_question(assistant.model.identity.model_type)
+        answer = assistant.ask(opened, question, image_number=number)
         return _of_answer(task, text, answer)
     prior = details.get("prior")
     if prior is not None:
