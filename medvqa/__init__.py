@@ -44,6 +44,7 @@ from medvqa.types import (
 if TYPE_CHECKING:
     from medvqa.assistant import Assistant
     from medvqa.explaining import Explanation, explain
+    from medvqa.models.chat_api import connect
     from medvqa.models.loading import load_model
     from medvqa.study import Limits, read_study
 
@@ -52,6 +53,7 @@ _HOMES = {
     "Assistant": "medvqa.assistant",
     "Explanation": "medvqa.explaining",
     "Limits": "medvqa.study",
+    "connect": "medvqa.models.chat_api",
     "explain": "medvqa.explaining",
     "load_model": "medvqa.models.loading",
     "read_study": "medvqa.study",
@@ -85,6 +87,7 @@ __all__ = [
     "Study",
     "Token",
     "TrainingError",
+    "connect",
     "explain",
     "load_model",
     "read_study",

@@ -36,7 +36,8 @@ class Settings:
     key_folder: Path = field(default_factory=default_key_folder)
     """Where the private keys are kept: signatures of the trail, pseudonyms of patients. Back it up."""
     model: str | None = None
-    """Folder or name of the model; None for the one that is shipped."""
+    """Folder or name of the model, or a server's address and the model's name there, as in
+    `https://host/v1#name`; None for the one that is shipped."""
     adapter: str | None = None
     """Folder of a LoRA adapter."""
     device: str | None = None
@@ -45,6 +46,10 @@ class Settings:
     """Of the weights; None for float32 on a CPU, and for what the checkpoint has elsewhere."""
     threads: int | None = None
     """Processor threads of the model, from 1; None leaves it to the library."""
+    remote: bool = False
+    """Whether `model` may be on a server, to which images and questions are then sent."""
+    remote_identified: bool = False
+    """Whether images may be sent there too that may tell who the patient is."""
     unfamiliar: Literal["refuse", "warn"] = "refuse"
     """What happens to a question about an image unlike anything the model was trained on."""
     studies: Path | None = None
@@ -67,7 +72,7 @@ class Settings:
 
 _KEYS = tuple(known.name for known in fields(Settings))
 _NUMBERS = ("threads", "session_minutes")
-_SWITCHES = ("blind_first", "double_reading")
+_SWITCHES = ("blind_first", "double_reading", "remote", "remote_identified")
 _ROLES = tuple(role for role in PERMISSIONS if role != "local")
 
 

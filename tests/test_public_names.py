@@ -37,7 +37,7 @@ NOUNS = [
     "Study",
     "Token",
 ]
-VERBS = ["Assistant", "explain", "load_model", "read_study"]
+VERBS = ["Assistant", "connect", "explain", "load_model", "read_study"]
 ERRORS = [
     name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)
 ]

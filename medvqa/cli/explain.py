@@ -17,7 +17,7 @@ from medvqa import records
 from medvqa.assistant import open_study
 from medvqa.cli.opening import open_assistant, quieten_libraries
 from medvqa.explaining import Explanation, Mapped, explain
-from medvqa.heatmaps import HEATMAPS
+from medvqa.heatmaps import HEATMAPS, methods_of
 from medvqa.heatmaps.targets import ANSWER, ChosenWord, Contrast, Target
 from medvqa.reading.stories import read_story
 from medvqa.sessions import Session, begin_configured_session
@@ -53,13 +53,14 @@ def explain_answer(
 
     A map that marks what decided the answer no better than chance is not drawn.
     """
-    target, methods = _choose_target(against, word), _choose_methods(method)
+    target, wanted = _choose_target(against, word), _choose_methods(method)
     with Console(stderr=True).status("Loading the model and reading the study") as status:
         settings = load_settings(audit_url=audit, model=model, adapter=adapter)
         quieten_libraries()
         session = begin_configured_session(Log(settings.audit_url), settings)
         opened = open_study(session, study)
         assistant = open_assistant(settings, session)
+        methods = wanted or list(methods_of(assistant.model))
         status.update(f"Answering and explaining by {len(methods)} methods")
         explanation = explain(
             opened, question, assistant=assistant, image_number=image, methods=methods, target=target
@@ -143,4 +144,4 @@ def _choose_methods(wanted: list[str] | None) -> list[HeatmapMethod]:
     unknown = [name for name in wanted or () if name not in HEATMAPS]
     if unknown:
         raise typer.BadParameter(f"{unknown[0]!r} is not one of {', '.join(HEATMAPS)}", param_hint="--method")
-    return [name for name in HEATMAPS if not wanted or name in cast("list[HeatmapMethod]", wanted)]
+    return [name for name in HEATMAPS if name in cast("list[HeatmapMethod]", wanted or [])]

@@ -7,21 +7,22 @@ import torch
 from transformers.utils.logging import disable_progress_bar
 
 from medvqa.assistant import Assistant
-from medvqa.models.checkpoints import DEFAULT_MODEL
-from medvqa.models.loading import load_model
+from medvqa.opening import open_model
 from medvqa.sessions import Session
 from medvqa.settings import Settings
 
 
 def open_assistant(settings: Settings, session: Session) -> Assistant:
-    """Load the model that the settings name, for a session that can record what it does."""
+    """Load or reach the model that the settings name, for a session that can record what it does."""
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    model = load_model(
-        settings.model or DEFAULT_MODEL,
+    model = open_model(
+        settings.model,
         adapter=settings.adapter,
         device=settings.device,
         precision=settings.precision,
+        remote=settings.remote,
+        remote_identified=settings.remote_identified,
     )
     return Assistant(
         model,
@@ -37,5 +38,5 @@ def quieten_libraries() -> None:
     """Keep other libraries' remarks out of a person's output; errors still come through."""
     warnings.filterwarnings("ignore")
     disable_progress_bar()
-    for name in ("transformers", "pydicom", "peft", "PIL", "torch"):
+    for name in ("transformers", "pydicom", "peft", "PIL", "torch", "openai", "httpx2"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeGuard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from medvqa.models.huggingface import HuggingFaceModel
     from medvqa.types import Image, ModelIdentity, Token
 
 
@@ -52,3 +53,11 @@ class VisionLanguageModel(Protocol):
     def log_likelihoods(self, asked: Sequence[tuple[Image, str]], token_ids: tuple[int, ...]) -> list[float]:
         """The same for each of several images with a question about it."""
         ...
+
+
+def is_open(model: VisionLanguageModel) -> TypeGuard[HuggingFaceModel]:
+    """Whether what a model computes on the way can be looked at: image tokens, attention, gradients.
+
+    Those of a model on this machine can; of any other there are answers and their likelihoods alone.
+    """
+    return hasattr(model, "token_grid")
