@@ -41,7 +41,7 @@ class Failure:
 
 
 Said = list[dict[str, float]] | str | Failure
-"""For each token the probabilities of what may stand there, the likeliest being said; or a text without any."""
+"""For each token the probabilities of what may stand there, the likeliest being said; or a text alone."""
 
 
 class ChatServer(ThreadingHTTPServer):

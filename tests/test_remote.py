@@ -181,9 +181,14 @@ def test_without_logprobs_answers_drawn_at_random_are_counted(serve: Any) -> Non
 
 
 def test_a_server_that_draws_nothing_at_random_is_asked_once(serve: Any) -> None:
-    model = medvqa.connect(serve(lambda asked: "yes").address)
+    model = medvqa.connect(serve(lambda _: "yes").address)
     answer = model.generate(BRIGHT, QUESTION)
     assert math.exp(answer.tokens[0].log_probability) == pytest.approx(2 / 3)
+    assert model.identity.parameters["likelihood"] == "agreement of 1 answer"
+
+
+def test_logprobs_after_the_choice_was_made_count_for_nothing(serve: Any) -> None:
+    model = medvqa.connect(serve(lambda _: [{"yes": 1.0, "no": 0.0}]).address)
     assert model.identity.parameters["likelihood"] == "agreement of 1 answer"
 
 
@@ -317,7 +322,7 @@ def test_a_server_that_comes_back_is_asked_again(serve: Any) -> None:
 
 
 def test_a_server_that_is_silent_times_out(serve: Any) -> None:
-    server = serve(lambda asked: Failure(seconds=0.5, body={}))
+    server = serve(lambda _: Failure(seconds=0.5, body={}))
     with pytest.raises(ModelError, match=r"did not answer within 0.05 s, 4 times"):
         medvqa.connect(server.address, timeout_s=0.05)
 
@@ -330,7 +335,7 @@ def test_a_server_that_is_not_there() -> None:
 def test_logprobs_that_stop_coming_are_missed(serve: Any) -> None:
     server = serve(by_brightness)
     model = medvqa.connect(server.address)
-    server.answer = lambda asked: "yes"
+    server.answer = lambda _: "yes"
     with pytest.raises(ModelError, match="left out the logprobs"):
         model.generate(BRIGHT, QUESTION)
 
@@ -418,7 +423,7 @@ def test_occlusion_finds_what_decided_and_is_graded(serve: Any) -> None:
 
 
 def test_a_map_of_a_server_that_looks_nowhere_is_chance(serve: Any) -> None:
-    model = medvqa.connect(serve(lambda asked: [{"yes": 0.8, "no": 0.2}]).address)
+    model = medvqa.connect(serve(lambda _: [{"yes": 0.8, "no": 0.2}]).address)
     image = image_with_finding()
     answer = model.generate(image, QUESTION)
     heatmap = occlusion_heatmap(model, image, QUESTION, answer)

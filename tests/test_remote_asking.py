@@ -172,7 +172,7 @@ def test_other_methods_are_refused_before_anything_is_sent(
     ask_with: Callable[..., Assistant], server: ChatServer, tmp_path: Path
 ) -> None:
     assistant, before = ask_with(), len(server.asked)
-    with pytest.raises(ModelError, match="grad_cam needs the inside of a model.*explain it by occlusion"):
+    with pytest.raises(ModelError, match=r"grad_cam needs the inside of a model.*explain it by occlusion"):
         assistant.ask(study(tmp_path / "s"), QUESTION, heatmap="grad_cam")
     assert len(server.asked) == before
 
@@ -191,7 +191,7 @@ def test_another_answer_than_was_recorded_is_not_explained(
 ) -> None:
     opened = study(tmp_path / "s")
     answer = ask_with().ask(opened, QUESTION)
-    server.answer = lambda asked: [{"no": 0.9, "yes": 0.1}]
+    server.answer = lambda _: [{"no": 0.9, "yes": 0.1}]
     with pytest.raises(ModelError, match="another answer now than was recorded"):
         ask_with().explain(answer, opened, opened.images[0], "occlusion")
 
@@ -281,6 +281,7 @@ def test_a_real_server_answers_as_the_model_does_here(
             assert model.generate(picture, question).text == default_model.generate(picture, question).text
 
 
+@pytest.mark.slow
 def test_a_real_server_that_draws_is_asked_and_explained(
     transformers_server: tuple[str, Path], log: Log, tmp_path: Path
 ) -> None:

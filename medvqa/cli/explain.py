@@ -40,7 +40,7 @@ def explain_answer(
         str | None, typer.Option(metavar="ANSWER", help="Explain why the answer, rather than this one.")
     ] = None,
     word: Annotated[int | None, typer.Option(min=1, help="Explain this word of the answer alone.")] = None,
-    model: Annotated[str | None, typer.Option(help="Folder or hub name; else the shipped model.")] = None,
+    model: Annotated[str | None, typer.Option(help="Folder, hub name or server; else the shipped model.")] = None,
     adapter: Annotated[str | None, typer.Option(help="Folder or hub name of a LoRA adapter.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")] = False,
     audit: Annotated[
@@ -107,7 +107,7 @@ def _show(explanation: Explanation, out: Path, *, console: Console) -> None:
         table.add_column(name, justify="right" if name == "seconds" else "left")
     for mapped in explanation.maps:
         grade = mapped.heatmap.grade
-        told = ("not graded", "") if grade is None else (grade.level, grade.reason)
+        told = ("not graded", mapped.heatmap.explained) if grade is None else (grade.level, grade.reason)
         table.add_row(mapped.heatmap.method, *told, f"{mapped.seconds:.1f}")
     console.print(table)
     console.print(f"picture: {out}; recorded: medvqa audit show {explanation.answer.answer_id}", markup=False)

@@ -69,8 +69,9 @@ def connect(
     url, name = _split(address)
     chat = _Chat(url, name, key=_find_key(url, identified), timeout_s=timeout_s, longest=max_new_tokens)
     body = chat.settle()
-    listing = bool(read_reply(body, chat.name).positions) and "temperature" in chat.options
-    draws = 0 if listing else _count_draws(chat)
+    # Where each token is certain, the probabilities are those after the choice of the likeliest.
+    told = any(one.log_probability < 0 for one in read_reply(body, chat.name).positions)
+    draws = 0 if told and "temperature" in chat.options else _count_draws(chat)
     if draws:
         chat.options = {one: value for one, value in chat.options.items() if "logprobs" not in one}
     estimate = f"agreement of {draws} answer{'s' if draws > 1 else ''}"
