@@ -42,7 +42,7 @@ def ask(
         str | None, typer.Option(help="Study Instance UID, where the folder holds several studies.")
     ] = None,
     window: Annotated[str | None, typer.Option(help=f"CT window: file, {', '.join(CT_WINDOWS)}.")] = None,
-    model: Annotated[str | None, typer.Option(help="Folder, hub name or server; else the shipped model.")] = None,
+    model: Annotated[str | None, typer.Option(help="Folder, hub name, server; or the shipped one.")] = None,
     adapter: Annotated[str | None, typer.Option(help="Folder or hub name of a LoRA adapter.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write the answer (JSON) and its heatmap (PNG, NPY) to this folder.")

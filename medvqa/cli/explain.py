@@ -40,7 +40,7 @@ def explain_answer(
         str | None, typer.Option(metavar="ANSWER", help="Explain why the answer, rather than this one.")
     ] = None,
     word: Annotated[int | None, typer.Option(min=1, help="Explain this word of the answer alone.")] = None,
-    model: Annotated[str | None, typer.Option(help="Folder, hub name or server; else the shipped model.")] = None,
+    model: Annotated[str | None, typer.Option(help="Folder, hub name, server; or the shipped one.")] = None,
     adapter: Annotated[str | None, typer.Option(help="Folder or hub name of a LoRA adapter.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")] = False,
     audit: Annotated[
