@@ -152,6 +152,11 @@ def _check(key: str, value: Any, place: str) -> Any:
         raise SettingsError(f"{place} must be cpu, cuda, cuda:0 and so on, or mps, got {value!r}")
     if key == "precision" and value not in get_args(Precision):
         raise SettingsError(f"{place} must be fp32, bf16 or int8, got {value!r}")
+    if key == "model" and re.match(r"https?://([^/?#]*@|[^#]*\?)", value):
+        # Settings are recorded before a model is opened, and would be with what stands in the address.
+        raise SettingsError(
+            f"{place} is an address with a user, a password or a query; leave them out and set MEDVQA_API_KEY"
+        )
     if key == "unfamiliar" and value not in ("refuse", "warn"):
         raise SettingsError(f"{place} must be refuse or warn, got {value!r}")
     if key == "audit_url" and "://" not in value:
