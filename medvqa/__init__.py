@@ -46,8 +46,11 @@ from medvqa.types import (
 
 if TYPE_CHECKING:
     from medvqa.assistant import Assistant
+    from medvqa.ensembles import ask_together
     from medvqa.explaining import Explanation, explain
-    from medvqa.models.loading import load_model
+    from medvqa.models.base import Shot
+    from medvqa.models.chat_api import connect
+    from medvqa.models.door import load_model
     from medvqa.study import Limits, read_study
     from medvqa.tasks import TaskResult, perform
 
@@ -56,9 +59,12 @@ _HOMES = {
     "Assistant": "medvqa.assistant",
     "Explanation": "medvqa.explaining",
     "Limits": "medvqa.study",
+    "Shot": "medvqa.models.base",
     "TaskResult": "medvqa.tasks",
+    "ask_together": "medvqa.ensembles",
+    "connect": "medvqa.models.chat_api",
     "explain": "medvqa.explaining",
-    "load_model": "medvqa.models.loading",
+    "load_model": "medvqa.models.door",
     "perform": "medvqa.tasks",
     "read_study": "medvqa.study",
 }
@@ -89,12 +95,15 @@ __all__ = [
     "RecordError",
     "ReviewError",
     "SettingsError",
+    "Shot",
     "StoppedError",
     "Study",
     "TaskError",
     "TaskResult",
     "Token",
     "TrainingError",
+    "ask_together",
+    "connect",
     "explain",
     "load_model",
     "perform",

@@ -13,12 +13,14 @@ from medvqa import records
 from medvqa.checks import check_answer
 from medvqa.checks.faithfulness import with_grade
 from medvqa.checks.familiarity import check_familiarity
-from medvqa.errors import DicomError, GateError, QuestionError
-from medvqa.gate import check_image
-from medvqa.heatmaps import HEATMAPS
+from medvqa.errors import DicomError, GateError, ModelError, QuestionError
+from medvqa.gate import check_image, check_leaving
+from medvqa.heatmaps import make_heatmap, require_method
 from medvqa.heatmaps.targets import ANSWER, scalar_of
 from medvqa.long_work import enter
+from medvqa.models.base import is_open, require_answers
 from medvqa.models.loading import load_model
+from medvqa.models.remote import RemoteModel
 from medvqa.prompts import clean_question
 from medvqa.reading import reviews, signatures
 from medvqa.records import Agent, Outcome, Request, record
@@ -32,8 +34,7 @@ if TYPE_CHECKING:
     from audit import Event
     from medvqa.checks.familiarity import Unfamiliar
     from medvqa.heatmaps.targets import Target
-    from medvqa.models.base import Generation
-    from medvqa.models.huggingface import HuggingFaceModel
+    from medvqa.models.base import Generation, VisionLanguageModel
     from medvqa.reading.stories import Story
     from medvqa.types import Heatmap, HeatmapMethod, Image, ReviewVerdict, Study, WindowName
 
@@ -59,7 +60,7 @@ class Assistant:
 
     def __init__(
         self,
-        model: HuggingFaceModel | None = None,
+        model: VisionLanguageModel | None = None,
         *,
         audit: Log | None = None,
         agent: str = "medvqa",
@@ -72,13 +73,13 @@ class Assistant:
         self.session = begin_session(
             self.audit, Agent(name=agent, role=role), key_folder=key_folder or default_key_folder()
         )
-        self.model = model or load_model()
+        self.model: VisionLanguageModel = model or load_model()
         record(self.audit, records.load_model(self.session.agent, self.model.identity))
 
     @property
     def agent(self) -> Agent:
         """Who asks."""
-        return self._session.agent
+        return self.session.agent
 
     def open_study(
         self,
@@ -123,6 +124,7 @@ class Assistant:
             RecordError: If the trail did not take an event.
         """
         started = time.perf_counter()
+        require_answers(self.model)
         question = clean_question(question)
         patient = self.session.pseudonym_of(study)
         image, chosen = self.choose(study, image_number, question=question, patient=patient)
@@ -133,7 +135,7 @@ class Assistant:
             question=question,
             model=self.model.identity,
         )
-        came = self._answer(request, heatmap, warnings=(*study.warnings, *chosen))
+        came = self._answer(request, study, heatmap, warnings=(*study.warnings, *chosen))
         event = self._record_outcome(request, came)
         return Answer(
             answer_id=request.answer_id,
@@ -169,6 +171,9 @@ class Assistant:
             target: The whole answer, one word of it, or why it rather than another.
 
         Raises:
+            GateError: If the model is on a server, and the study may tell who the patient is.
+            ModelError: If the model is on a server, and answers not at all or otherwise than before, or the
+                method or target is none for it.
             QuestionError: If `target` does not fit the answer.
             RecordError: If the trail did not take the event.
         """
@@ -179,7 +184,16 @@ class Assistant:
             question=answer.question,
             model=self.model.identity,
         )
+        try:
+            self._check_leaving(study)
+        except GateError as refusal:
+            record(self.audit, records.refuse(self.session.agent, request, reason=str(refusal)))
+            raise
+        require_method(method, self.model)
         generation = self.model.generate(image, answer.question)
+        said = answer.text if isinstance(answer, Answer) else answer.answered.entity["answer"]
+        if isinstance(self.model, RemoteModel) and generation.text != said:
+            raise ModelError("the server gives another answer now than was recorded; ask the question again")
         heatmap = self._explain(request, generation, method, target)
         record(self.audit, records.explain(self.session.agent, request, heatmap))
         return heatmap
@@ -203,13 +217,21 @@ class Assistant:
         return signatures.sign(self.session, answer_id, meaning=meaning, signer=signer)
 
     def _answer(
-        self, request: Request, heatmap: HeatmapMethod | None, *, warnings: tuple[Notice, ...]
+        self,
+        request: Request,
+        study: Study,
+        heatmap: HeatmapMethod | None,
+        *,
+        warnings: tuple[Notice, ...],
     ) -> Outcome:
         """Gate, answer, explain and check, between the record of the question and that of the outcome."""
         by, image, question = self.session.agent, request.image, request.question
         record(self.audit, records.ask(by, request, heatmap=heatmap))
         try:
             require_running(self.audit, request.image.ref.study_instance_uid)
+            sent = self._check_leaving(study)
+            if heatmap is not None:
+                require_method(heatmap, self.model)
             noticed = check_image(image, modalities=self.model.modalities)
             strange = check_familiarity(self.model, image, unfamiliar=self.unfamiliar)
             enter("Answering")
@@ -224,8 +246,23 @@ class Assistant:
             record(self.audit, records.fail(by, request, error))
             raise
         return Outcome(
-            generation=generation, checks=checks, heatmap=explained, warnings=(*warnings, *noticed, *strange)
+            generation=generation,
+            checks=checks,
+            heatmap=explained,
+            warnings=(*warnings, *sent, *noticed, *strange),
         )
+
+    def _check_leaving(self, study: Study) -> tuple[Notice, ...]:
+        """Refuse to send a study that may tell who the patient is; else a notice of what is sent.
+
+        Raises:
+            GateError: If so.
+        """
+        if not isinstance(self.model, RemoteModel):
+            return ()
+        if not self.model.identified:
+            check_leaving(study)
+        return (self.model.notice,)
 
     def _explain(
         self, request: Request, generation: Generation, method: HeatmapMethod, target: Target = ANSWER
@@ -233,8 +270,8 @@ class Assistant:
         """Map and grade."""
         asked = self.model, request.image, request.question, generation
         enter(f"Making the {method.replace('_', ' ')} map")
-        heatmap = HEATMAPS[method](*asked, target=target)
-        if target != ANSWER:
+        heatmap = make_heatmap(method, *asked, target=target)
+        if target != ANSWER and is_open(self.model):
             heatmap = replace(heatmap, part=scalar_of(target, self.model, generation).formula)
         enter("Grading the map")
         return with_grade(*asked, heatmap, target=target)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 from medvqa.errors import DicomError, TrainingError
+from medvqa.models.base import Shot
 from medvqa.study import read_study
 from medvqa.types import Image
 
@@ -77,6 +78,17 @@ def read_cases(path: Path, *, split: Split | None = None) -> tuple[Case, ...]:
         of = "" if split is None else f" whose split is {split}"
         raise TrainingError(f"{path} holds no case{of}; write one JSON object a line")
     return kept
+
+
+def read_shots(path: Path) -> tuple[Shot, ...]:
+    """Cases as examples that a model is shown before it is asked; arguments and errors as of `read_cases`.
+
+    Raises:
+        DicomError: If an image cannot be read.
+    """
+    return tuple(
+        Shot(image=read_image(case), question=case.question, answer=case.answer) for case in read_cases(path)
+    )
 
 
 def write_cases(path: Path, cases: Iterable[Case]) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from medvqa.types import UNKNOWN
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -41,7 +43,8 @@ def digest_model(identity: ModelIdentity) -> str:
     """One SHA-256, in hex, for all the files of a model: what an event's `model` holds.
 
     It covers three lines in ASCII, each ended by a newline: `weights`, `adapter` and `tokenizer`, one space,
-    and the digest that `ModelIdentity` has of those files, or `none`.
+    and the digest that `ModelIdentity` has of those files, or `none`. Where the weights are `UNKNOWN`, there
+    is a fourth line: `name`, one space and the model's name in UTF-8, which is all that tells it apart.
     """
     digests = {
         "weights": identity.weights_sha256,
@@ -49,4 +52,6 @@ def digest_model(identity: ModelIdentity) -> str:
         "tokenizer": identity.tokenizer_sha256,
     }
     lines = "".join(f"{name} {digest or 'none'}\n" for name, digest in digests.items())
+    if identity.weights_sha256 == UNKNOWN:
+        lines += f"name {identity.name}\n"
     return hashlib.sha256(lines.encode()).hexdigest()

@@ -11,7 +11,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from medvqa.errors import GateError
-from medvqa.types import Image, Notice
+from medvqa.types import Image, Notice, Study
 
 # An image processor that squares a 20:1 image leaves under 5 % of its resolution on the long side.
 ASPECT_REFUSED = 20.0
@@ -102,6 +102,39 @@ def inspect_header(attributes: Dataset) -> tuple[str, ...]:
         "color_map_ignored": _text(attributes, "PixelPresentation") in ("COLOR", "MIXED"),
     }
     return tuple(code for code, is_so in found.items() if is_so)
+
+
+def says_deidentified(attributes: Dataset) -> bool:
+    """Whether a header says that the patient's identity was removed from attributes and pixels.
+
+    Reference: Patient Identity Removed (0012,0062), DICOM PS3.3 C.7.1.1.
+    """
+    return _text(attributes, "PatientIdentityRemoved") == "YES"
+
+
+def check_leaving(study: Study) -> None:
+    """Refuse a study whose images may tell who the patient is, before one of them leaves this machine.
+
+    Of its files only pixels would leave. But pixels may hold names, and only (0012,0062) says that somebody
+    saw to it that they do not. A Patient ID (0010,0020) in a file that says so is no ground for a refusal: it
+    stands for a code there, and does not leave.
+
+    Raises:
+        GateError: If not every file says that the patient's identity was removed, or one says that
+            annotation is burned in.
+    """
+    if any(notice.code == "burned_in_annotation" for notice in study.warnings):
+        why = (
+            "its files say that annotation is burned into the pixels (0028,0301), which may name the patient"
+        )
+    elif not study.deidentified:
+        why = "not all of its files say that the patient's identity was removed (0012,0062)"
+    else:
+        return
+    raise GateError(
+        f"the study is not sent to the model's server, for {why}; de-identify it, use a model on this"
+        " machine, or set remote_identified = true where patients' images may go there"
+    )
 
 
 def summarise_headers(codes: Iterable[str], *, files: int) -> tuple[Notice, ...]:

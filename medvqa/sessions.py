@@ -104,6 +104,8 @@ def describe_settings(settings: Settings, key: bytes) -> dict[str, JSON]:
         "device": settings.device,
         "precision": settings.precision,
         "threads": settings.threads,
+        "remote": settings.remote,
+        "remote_identified": settings.remote_identified,
         "unfamiliar": settings.unfamiliar,
         "studies": None if settings.studies is None else str(settings.studies),
         "blind_first": settings.blind_first,

@@ -36,7 +36,8 @@ class Settings:
     key_folder: Path = field(default_factory=default_key_folder)
     """Where the private keys are kept: signatures of the trail, pseudonyms of patients. Back it up."""
     model: str | None = None
-    """Folder or name of the model; None for the one that is shipped."""
+    """Folder or name of the model, or a server's address and the model's name there, as in
+    `https://host/v1#name`; None for the one that is shipped."""
     adapter: str | None = None
     """Folder of a LoRA adapter."""
     device: str | None = None
@@ -46,6 +47,12 @@ class Settings:
     """Of the weights; None for float32 on a CPU, and for what the checkpoint has elsewhere."""
     threads: int | None = None
     """Processor threads of the model, from 1; None leaves it to the library."""
+    own_code: bool = False
+    """Whether Python code that comes with `model` is run, with all your rights; see docs/models.md."""
+    remote: bool = False
+    """Whether `model` may be on a server, to which images and questions are then sent."""
+    remote_identified: bool = False
+    """Whether images may be sent there too that may tell who the patient is."""
     unfamiliar: Literal["refuse", "warn"] = "refuse"
     """What happens to a question about an image unlike anything the model was trained on."""
     studies: Path | None = None
@@ -74,7 +81,7 @@ _KEYS = tuple(known.name for known in fields(Settings))
 _DEVICE = r"(?:cpu|mps|cuda(?::\d+)?)"
 _DEVICES = re.compile(rf"auto|{_DEVICE}|vision=(?:disk|{_DEVICE}),language=(?:disk|{_DEVICE})")
 _NUMBERS = ("threads", "session_minutes")
-_SWITCHES = ("blind_first", "double_reading")
+_SWITCHES = ("blind_first", "double_reading", "own_code", "remote", "remote_identified")
 _ROLES = tuple(role for role in PERMISSIONS if role != "local")
 
 
@@ -157,6 +164,11 @@ def _check(key: str, value: Any, place: str) -> Any:
         )
     if key == "precision" and value not in get_args(Precision):
         raise SettingsError(f"{place} must be one of {', '.join(get_args(Precision))}, got {value!r}")
+    if key == "model" and re.match(r"https?://([^/?#]*@|[^#]*\?)", value):
+        # Settings are recorded before a model is opened, and would be with what stands in the address.
+        raise SettingsError(
+            f"{place} is an address with a user, a password or a query; leave them out and set MEDVQA_API_KEY"
+        )
     if key == "unfamiliar" and value not in ("refuse", "warn"):
         raise SettingsError(f"{place} must be refuse or warn, got {value!r}")
     if key == "audit_url" and "://" not in value:

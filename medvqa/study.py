@@ -84,6 +84,8 @@ def read_study(
         series=series,
         warnings=notices,
         patient=_only(instance.patient for instance in instances),
+        deidentified=bool(instances)
+        and all(gate.says_deidentified(instance.first_frame) for instance in instances),
         study_date=_only(instance.study_date for instance in instances),
     )
 

@@ -39,6 +39,9 @@ Verdict: TypeAlias = Literal["grounded", "fragile", "image_blind", "unsure"]
 ReviewVerdict: TypeAlias = Literal["agree", "amend", "reject"]
 """What a person made of an answer: right as it stands; right once corrected; wrong or of no use."""
 
+UNKNOWN = "unknown"
+"""In place of a digest of files that nobody here can read, such as the weights of a model behind a server."""
+
 NOT_FOR_DIAGNOSIS = "Research software: not for diagnostic use."
 """Stands wherever an `Answer` is read."""
 
@@ -209,6 +212,8 @@ class Study:
     """From reading and from the gate."""
     patient: PatientIdentity | None = field(default=None, repr=False)
     """None where no file says, or the files name several patients."""
+    deidentified: bool = False
+    """Whether each file says that its patient's identity was removed: (0012,0062) is YES."""
     study_date: date | None = field(default=None, repr=False)
     """Study Date (0008,0020), to tell which came before; shown as a distance alone, for it identifies."""
 
@@ -220,7 +225,9 @@ class ModelIdentity:
     name: str
     model_type: str
     weights_sha256: str
+    """`UNKNOWN` for a model behind a server."""
     tokenizer_sha256: str
+    """`UNKNOWN` for a model behind a server."""
     adapter: str | None
     adapter_sha256: str | None
     calibration_sha256: str | None = None

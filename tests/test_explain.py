@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from medvqa import assistant as assistant_module
 from medvqa.assistant import Assistant
 from medvqa.cli import app
 from medvqa.errors import QuestionError
-from medvqa.heatmaps import HEATMAPS, ChosenWord
+from medvqa.heatmaps import ChosenWord
 from medvqa.models.huggingface import HuggingFaceModel
 from medvqa.simulated_study import write_simulated_study
 from medvqa.types import NOT_FOR_DIAGNOSIS, Curves, HeatmapGrade
@@ -159,7 +158,6 @@ def test_a_map_that_is_chance_is_drawn_in_the_picture_as_the_bare_image(
         return replace(heatmap, grade=grade(next(levels)))
 
     monkeypatch.setattr(assistant_module, "with_grade", give)
-    monkeypatch.setattr(assistant_module, "HEATMAPS", MappingProxyType({"attention": HEATMAPS["attention"]}))
     reds: list[int] = []
     for number in (1, 2):
         explanation = medvqa.explain(study, QUESTION, assistant=assistant, methods=["attention"])

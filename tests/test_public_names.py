@@ -34,11 +34,12 @@ NOUNS = [
     "Limits",
     "ModelIdentity",
     "Notice",
+    "Shot",
     "Study",
     "TaskResult",
     "Token",
 ]
-VERBS = ["Assistant", "explain", "load_model", "perform", "read_study"]
+VERBS = ["Assistant", "ask_together", "connect", "explain", "load_model", "perform", "read_study"]
 ERRORS = [
     name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)
 ]

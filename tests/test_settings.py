@@ -177,3 +177,11 @@ def test_what_the_screens_cannot_use_is_refused(
     monkeypatch.setenv(f"MEDVQA_{key}", value)
     with pytest.raises(SettingsError, match=f"MEDVQA_{key}"):
         load_settings()
+
+
+@pytest.mark.parametrize("address", ["https://me:SECRET@host/v1#m", "https://host/v1?key=SECRET#m"])
+def test_an_address_with_a_secret_is_refused_before_it_is_recorded(address: str) -> None:
+    with pytest.raises(SettingsError, match="set MEDVQA_API_KEY") as caught:
+        load_settings(model=address)
+    assert "SECRET" not in str(caught.value)
+    assert load_settings(model="https://host/v1#a@b?c").model == "https://host/v1#a@b?c"

@@ -21,6 +21,7 @@ import dicom_builder
 import numpy as np
 import pydicom.data
 import pytest
+from chat_server import chat_server
 from streamlit.testing.v1 import AppTest
 from tiny_contrastive import write_contrastive
 
@@ -35,7 +36,7 @@ from medvqa.retrieval.similar import SIMILARITY, index_study
 from medvqa.sessions import begin_session
 from medvqa.signing_keys import signing_key_path
 from medvqa.study import read_study
-from medvqa.types import NOT_FOR_DIAGNOSIS, HeatmapLevel
+from medvqa.types import NOT_FOR_DIAGNOSIS, UNKNOWN, HeatmapLevel
 from ui.desk import Desk
 from ui.messages import plain
 from ui.people import Person
@@ -924,3 +925,18 @@ def test_practice_shows_an_answer_takes_a_verdict_and_tells_what_was_right(
     assert not again.exception
     (line,) = again.dataframe[0].value.to_dict("records")
     assert (line["Reader"], line["Wrong answers shown"]) == ("dr-17", sum(planted))
+
+
+def test_the_models_page_knows_little_of_a_model_on_a_server(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with chat_server(lambda _: [{"yes": 0.8, "no": 0.2}]) as server:
+        monkeypatch.setenv("MEDVQA_MODEL", server.address)
+        page.switch_page("pages/models.py").run()
+        assert "set remote" in page.error[0].value
+        monkeypatch.setenv("MEDVQA_REMOTE", "true")
+        page.run()
+        assert not page.error
+        assert not page.exception
+        assert UNKNOWN in page.dataframe[0].value["SHA-256"].tolist()
+        assert "on a server" in page.info[0].value

@@ -21,7 +21,7 @@ _SPECIAL = (
     *("<pad>", "<s>", "</s>", "<unk>", "<image>", "<fake_token_around_image>", "<global-img>"),
     *("<end_of_utterance>", "<video>", "<|image_pad|>", "<|video_pad|>", "<|vision_start|>"),
     *("<|vision_end|>", "<start_of_image>", "<end_of_image>", "<image_soft_token>", "<IMG_CONTEXT>"),
-    *("<img>", "</img>", "<|im_start|>", "<|im_end|>", "<|image|>", "<|python_tag|>"),
+    *("<img>", "</img>", "<|im_start|>", "<|im_end|>"),
     *(f"<row_{row}_col_{column}>" for row in range(1, 5) for column in range(1, 5)),
 )
 _TEXT: dict[str, Any] = {

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from audit import Log
-from medvqa import Assistant, load_model
-from medvqa.models.checkpoints import DEFAULT_MODEL
+from medvqa import Assistant
+from medvqa.opening import named_model, open_model
 from medvqa.records import Agent
 from medvqa.sessions import Session, begin_session
 from medvqa.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from medvqa.models.huggingface import HuggingFaceModel
-    from medvqa.types import Precision
+    from medvqa.models.base import VisionLanguageModel
     from ui.people import Person
 
 
@@ -48,11 +47,8 @@ def open_assistant(session: Session) -> Assistant:
     """
     if "assistant" not in st.session_state:
         settings = load_settings()
-        model = open_model(
-            settings.model or DEFAULT_MODEL, settings.adapter, settings.device, settings.precision
-        )
         st.session_state.assistant = Assistant(
-            model,
+            open_configured_model(settings),
             audit=session.log,
             agent=session.agent.name,
             role=session.agent.role,
@@ -62,12 +58,12 @@ def open_assistant(session: Session) -> Assistant:
     return st.session_state.assistant
 
 
-@st.cache_resource(show_spinner="Loading the model")
-def open_model(
-    name: str, adapter: str | None, device: str | None, precision: Precision | None
-) -> HuggingFaceModel:
-    """Load a model once."""
-    return load_model(name, adapter=adapter, device=device, precision=precision)
+def open_configured_model(settings: Settings) -> VisionLanguageModel:
+    """The model that the settings name, loaded or reached once."""
+    return _open_model(named_model(settings))
+
+
+_open_model = st.cache_resource(show_spinner="Loading the model")(open_model)
 
 
 @st.cache_resource(show_spinner=False)

@@ -8,27 +8,28 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from itertools import product
-from typing import TYPE_CHECKING
+from itertools import islice, product
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from captum.metrics import infidelity
 
-from medvqa.checks.hiding import cell_means, cut_cells, find_edges, measure
+from medvqa.checks.hiding import cell_means, cut, find_edges, measure
 from medvqa.heatmaps.overlay import save_reason
 from medvqa.heatmaps.targets import ANSWER, scalar_of
+from medvqa.models.base import is_open
+from medvqa.models.remote import RemoteModel
 from medvqa.types import Curves, HeatmapGrade
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
 
     from medvqa.heatmaps.targets import Target
-    from medvqa.models.base import Generation
-    from medvqa.models.huggingface import HuggingFaceModel
+    from medvqa.models.base import Generation, VisionLanguageModel
     from medvqa.types import Heatmap, HeatmapLevel, Image
 
 FRACTIONS = (0.0, 1 / 32, 1 / 8, 3 / 8, 1.0)
@@ -38,6 +39,7 @@ BETTER_THAN = 0.95
 """Share of the random maps that a map has to beat: of 20, all but one."""
 _AT_ONCE = 5
 """Random maps that are measured together; there is no need for more once two were not beaten."""
+_ASKED_AT_ONCE = 8
 LEAST_CHANGE = 0.02
 """Probability: where hiding cells moves the answer by less, there is nothing for a map to mark."""
 MOST_ALIKE = 0.8
@@ -45,7 +47,7 @@ MOST_ALIKE = 0.8
 
 
 def with_grade(
-    model: HuggingFaceModel,
+    model: VisionLanguageModel,
     image: Image,
     question: str,
     generation: Generation,
@@ -53,7 +55,13 @@ def with_grade(
     *,
     target: Target = ANSWER,
 ) -> Heatmap:
-    """The heatmap with its grade; one no better than chance draws the reason in place of itself."""
+    """The heatmap with its grade; one no better than chance draws the reason in place of itself.
+
+    Without a grade where a server tells no logprobs: mapping takes 180 requests there, grading up to 700.
+    """
+    if isinstance(model, RemoteModel) and model.draws:
+        why = f"not graded, since likelihoods are estimated by {model.identity.parameters['likelihood']}"
+        return replace(heatmap, explained=f"{heatmap.explained}; {why}")
     grade = grade_heatmap(model, image, question, generation, heatmap, target=target)
     if grade.level != "chance":
         return replace(heatmap, grade=grade)
@@ -61,7 +69,7 @@ def with_grade(
 
 
 def grade_heatmap(
-    model: HuggingFaceModel,
+    model: VisionLanguageModel,
     image: Image,
     question: str,
     generation: Generation,
@@ -94,7 +102,8 @@ def grade_heatmap(
     own, edges = trial.measure([values, cell_means(find_edges(image), trial.cells.edges)])
     random = trial.measure_until_lost(own, _elsewhere(values, trial.rng))
     beaten = float(np.mean([own.gain > one.gain for one in random])) if np.ptp(values) > 0 else 0.0
-    known = {} if model.calibration is None else model.calibration.randomisation
+    calibration = model.calibration if is_open(model) else None
+    known = {} if calibration is None else calibration.randomisation
     randomisation = known.get(heatmap.method)
     level, why = _judge(
         beaten=beaten,
@@ -119,9 +128,9 @@ class Trial:
     """Hides cells of one image, and remembers what that did."""
 
     def __init__(
-        self, model: HuggingFaceModel, image: Image, score: Callable[[Tensor], Tensor], *, seed: int
+        self, model: VisionLanguageModel, image: Image, score: Callable[[Any], Tensor], *, seed: int
     ) -> None:
-        self.cells = cut_cells(model, image)
+        self.cells = cut(model, image)
         self.rng = np.random.default_rng(seed)
         self._score = score
         ends = np.stack([np.ones(self.cells.shape, dtype=bool), np.zeros(self.cells.shape, dtype=bool)])
@@ -184,9 +193,15 @@ class Trial:
 
 
 def probability(
-    model: HuggingFaceModel, image: Image, question: str, generation: Generation, target: Target
-) -> Callable[[Tensor], Tensor]:
-    """From pixel values (versions, ...) to what the curves show, in [0, 1], (versions,)."""
+    model: VisionLanguageModel, image: Image, question: str, generation: Generation, target: Target
+) -> Callable[[Any], Tensor]:
+    """From versions, as `medvqa.checks.hiding.Parts.show` gives them, to what the curves show, in [0, 1].
+
+    Returns:
+        A function to shape (versions,).
+    """
+    if not is_open(model):
+        return partial(_ask_probability, model, question, generation)
     prompt, scalar = model.prompt(image, question), scalar_of(target, model, generation)
     term = scalar.terms[0]
     counted = len(term.token_ids[term.tokens])
@@ -196,6 +211,15 @@ def probability(
         return (nats / counted).exp() if len(scalar.terms) == 1 else nats.sigmoid()
 
     return score
+
+
+def _ask_probability(
+    model: VisionLanguageModel, question: str, generation: Generation, versions: Iterator[Image]
+) -> Tensor:
+    nats: list[float] = []
+    while some := [(image, question) for image in islice(versions, _ASKED_AT_ONCE)]:
+        nats += model.log_likelihoods(some, generation.token_ids)
+    return (torch.tensor(nats) / len(generation.token_ids)).exp()
 
 
 def _first_cells(values: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.bool_]:

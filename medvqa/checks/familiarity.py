@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from medvqa.errors import GateError
+from medvqa.models.base import is_open
 from medvqa.types import Notice
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from medvqa.models.base import VisionLanguageModel
     from medvqa.models.calibration import Familiarity
     from medvqa.models.huggingface import HuggingFaceModel
     from medvqa.types import Image
@@ -21,7 +23,7 @@ Unfamiliar: TypeAlias = Literal["refuse", "warn"]
 
 
 def check_familiarity(
-    model: HuggingFaceModel, image: Image, *, unfamiliar: Unfamiliar = "refuse"
+    model: VisionLanguageModel, image: Image, *, unfamiliar: Unfamiliar = "refuse"
 ) -> tuple[Notice, ...]:
     """Refuse, or warn of, an image that is unlike all that the model was calibrated to know.
 
@@ -34,9 +36,9 @@ def check_familiarity(
     Raises:
         GateError: Where it is one and `unfamiliar` is "refuse".
     """
-    known = None if model.calibration is None else model.calibration.familiarity
-    if known is None:
+    if not is_open(model) or model.calibration is None or model.calibration.familiarity is None:
         return ()
+    known = model.calibration.familiarity
     distance = measure_distance(image_features(model, image), known)
     if distance <= known.threshold:
         return ()

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter, sobel
 
+from medvqa.heatmaps.occlusion import ASKED_CELLS
+from medvqa.models.base import is_open
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from medvqa.models.base import VisionLanguageModel
     from medvqa.models.huggingface import HuggingFaceModel
     from medvqa.types import Image, Pixels
 
@@ -25,6 +29,47 @@ if TYPE_CHECKING:
 MOST_CELLS = 8
 """A side: grids of more tokens are hidden in coarser cells, so that the cost stays the same."""
 _AT_ONCE = 32
+
+
+class Parts(Protocol):
+    """An image cut into cells, any of which can be hidden."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of cells."""
+        ...
+
+    @property
+    def edges(self) -> Edges:
+        """Where they lie."""
+        ...
+
+    def show(self, shown: NDArray[np.bool_]) -> Any:
+        """Versions of which only some cells are shown, for a score to look at.
+
+        Args:
+            shown: Shape (versions, rows, columns).
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PictureCells:
+    """As `Cells`, hidden in the image itself: for a model that can only be asked."""
+
+    shape: tuple[int, int]
+    edges: Edges
+    image: Image
+    blurred: Pixels
+
+    def show(self, shown: NDArray[np.bool_]) -> Iterator[Image]:
+        """Versions of the image, one after the other."""
+        rows, columns = (np.diff(cuts) for cuts in self.edges)
+        for version in shown:
+            hidden = ~version.repeat(rows, 0).repeat(columns, 1)
+            if self.blurred.ndim > hidden.ndim:
+                hidden = hidden[..., None]
+            yield replace(self.image, pixels=np.where(hidden, self.blurred, self.image.pixels))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -94,8 +139,7 @@ def cut_cells(model: HuggingFaceModel, image: Image) -> Cells:
         span = torch.where(white == black, torch.ones_like(white), white - black)
         return torch.cat([(strip - black) / span for strip in strips]).clamp(0, 1)
 
-    widths = (float(np.diff(rows).mean()), float(np.diff(columns).mean()))
-    sigma = (*widths, 0.0)[: image.pixels.ndim]
+    sigma = _widths(edges)[: image.pixels.ndim]
     return Cells(
         shape=(len(rows) - 1, len(columns) - 1),
         edges=edges,
@@ -106,17 +150,31 @@ def cut_cells(model: HuggingFaceModel, image: Image) -> Cells:
     )
 
 
+def cut(model: VisionLanguageModel, image: Image) -> Parts:
+    """Cut an image along its grid of image tokens, or in 6 x 6 cells where the model can only be asked."""
+    if is_open(model):
+        return cut_cells(model, image)
+    rows, columns = (_cut(0, 1, size, ASKED_CELLS) for size in image.shape)
+    sigma = _widths((rows, columns))[: image.pixels.ndim]
+    return PictureCells(
+        shape=(len(rows) - 1, len(columns) - 1),
+        edges=(rows, columns),
+        image=image,
+        blurred=np.asarray(gaussian_filter(image.pixels, sigma), dtype=np.float32),
+    )
+
+
 def find_edges(image: Image) -> Pixels:
     """Strength of edges (Sobel), shape (rows, columns): a map that knows nothing of model or question."""
     grey = image.pixels if image.pixels.ndim == 2 else image.pixels.mean(2)
     return np.hypot(sobel(grey, 0), sobel(grey, 1))
 
 
-def measure(score: Callable[[Tensor], Tensor], cells: Cells, shown: NDArray[np.bool_]) -> NDArray[np.float64]:
+def measure(score: Callable[[Any], Tensor], cells: Parts, shown: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Score versions of an image in batches.
 
     Args:
-        score: Pixel values (versions, ...) to numbers (versions,).
+        score: What `cells.show` gives of versions to numbers (versions,).
         cells: The image.
         shown: Which cells each version shows, (..., rows, columns).
 
@@ -128,6 +186,12 @@ def measure(score: Callable[[Tensor], Tensor], cells: Cells, shown: NDArray[np.b
     with torch.inference_mode():
         scores = torch.cat([score(cells.show(batch)) for batch in batches])
     return scores.double().cpu().numpy().reshape(shown.shape[:-2])
+
+
+def _widths(edges: Edges) -> tuple[float, float, float]:
+    """Of a cell, in rows, columns and samples."""
+    rows, columns = edges
+    return float(np.diff(rows).mean()), float(np.diff(columns).mean()), 0.0
 
 
 def _cut(start: float, end: float, size: int, tokens: int) -> NDArray[np.intp]:

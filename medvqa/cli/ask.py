@@ -42,8 +42,12 @@ def ask(
         str | None, typer.Option(help="Study Instance UID, where the folder holds several studies.")
     ] = None,
     window: Annotated[str | None, typer.Option(help=f"CT window: file, {', '.join(CT_WINDOWS)}.")] = None,
-    model: Annotated[str | None, typer.Option(help="Folder or hub name; else the shipped model.")] = None,
+    model: Annotated[str | None, typer.Option(help="Folder, hub name, server; or the shipped one.")] = None,
     adapter: Annotated[str | None, typer.Option(help="Folder or hub name of a LoRA adapter.")] = None,
+    shots: Annotated[
+        Path | None,
+        typer.Option(help="Cases (.jsonl) that the model is shown, with their answers, before the question."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write the answer (JSON) and its heatmap (PNG, NPY) to this folder.")
     ] = None,
@@ -68,7 +72,7 @@ def ask(
         session = begin_configured_session(Log(settings.audit_url), settings)
         shown_in = cast("WindowName | None", window)
         opened = open_study(session, study, window=shown_in, study_instance_uid=study_uid)
-        assistant = open_assistant(settings, session)
+        assistant = open_assistant(settings, session, shots=shots)
         status.update("Answering" if heatmap is None else "Answering and explaining")
         method = cast("HeatmapMethod | None", heatmap)
         answer = assistant.ask(opened, question, image_number=image, heatmap=method)

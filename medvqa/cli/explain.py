@@ -17,7 +17,7 @@ from medvqa import records
 from medvqa.assistant import open_study
 from medvqa.cli.opening import open_assistant, quieten_libraries
 from medvqa.explaining import Explanation, Mapped, explain
-from medvqa.heatmaps import HEATMAPS
+from medvqa.heatmaps import HEATMAPS, methods_of
 from medvqa.heatmaps.targets import ANSWER, ChosenWord, Contrast, Target
 from medvqa.reading.stories import read_story
 from medvqa.sessions import Session, begin_configured_session
@@ -40,7 +40,7 @@ def explain_answer(
         str | None, typer.Option(metavar="ANSWER", help="Explain why the answer, rather than this one.")
     ] = None,
     word: Annotated[int | None, typer.Option(min=1, help="Explain this word of the answer alone.")] = None,
-    model: Annotated[str | None, typer.Option(help="Folder or hub name; else the shipped model.")] = None,
+    model: Annotated[str | None, typer.Option(help="Folder, hub name, server; or the shipped one.")] = None,
     adapter: Annotated[str | None, typer.Option(help="Folder or hub name of a LoRA adapter.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")] = False,
     audit: Annotated[
@@ -53,13 +53,14 @@ def explain_answer(
 
     A map that marks what decided the answer no better than chance is not drawn.
     """
-    target, methods = _choose_target(against, word), _choose_methods(method)
+    target, wanted = _choose_target(against, word), _choose_methods(method)
     with Console(stderr=True).status("Loading the model and reading the study") as status:
         settings = load_settings(audit_url=audit, model=model, adapter=adapter)
         quieten_libraries()
         session = begin_configured_session(Log(settings.audit_url), settings)
         opened = open_study(session, study)
         assistant = open_assistant(settings, session)
+        methods = wanted or list(methods_of(assistant.model))
         status.update(f"Answering and explaining by {len(methods)} methods")
         explanation = explain(
             opened, question, assistant=assistant, image_number=image, methods=methods, target=target
@@ -106,7 +107,7 @@ def _show(explanation: Explanation, out: Path, *, console: Console) -> None:
         table.add_column(name, justify="right" if name == "seconds" else "left")
     for mapped in explanation.maps:
         grade = mapped.heatmap.grade
-        told = ("not graded", "") if grade is None else (grade.level, grade.reason)
+        told = ("not graded", mapped.heatmap.explained) if grade is None else (grade.level, grade.reason)
         table.add_row(mapped.heatmap.method, *told, f"{mapped.seconds:.1f}")
     console.print(table)
     console.print(f"picture: {out}; recorded: medvqa audit show {explanation.answer.answer_id}", markup=False)
@@ -143,4 +144,4 @@ def _choose_methods(wanted: list[str] | None) -> list[HeatmapMethod]:
     unknown = [name for name in wanted or () if name not in HEATMAPS]
     if unknown:
         raise typer.BadParameter(f"{unknown[0]!r} is not one of {', '.join(HEATMAPS)}", param_hint="--method")
-    return [name for name in HEATMAPS if not wanted or name in cast("list[HeatmapMethod]", wanted)]
+    return [name for name in HEATMAPS if name in cast("list[HeatmapMethod]", wanted or [])]

@@ -33,6 +33,7 @@ _KEYWORDS = (
     "BluePaletteColorLookupTableDescriptor", "BluePaletteColorLookupTableData",
     "SegmentedRedPaletteColorLookupTableData", "SegmentedGreenPaletteColorLookupTableData",
     "SegmentedBluePaletteColorLookupTableData", "BurnedInAnnotation", "LossyImageCompression",
+    "PatientIdentityRemoved",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
     "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
 )

@@ -12,14 +12,16 @@ import numpy as np
 from medvqa.assistant import Assistant
 from medvqa.errors import DicomError
 from medvqa.explaining.picture import save_picture
-from medvqa.heatmaps import HEATMAPS
+from medvqa.heatmaps import methods_of
 from medvqa.heatmaps.slices import weigh_slices
 from medvqa.heatmaps.targets import ANSWER
+from medvqa.models.base import is_open
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from medvqa.heatmaps.targets import Target
+    from medvqa.models.huggingface import HuggingFaceModel
     from medvqa.types import Answer, Heatmap, HeatmapMethod, Image, Study
 
 MOST_SLICES = 32
@@ -57,7 +59,7 @@ class Explanation:
     image_number: int
     maps: tuple[Mapped, ...]
     slices: Slices | None
-    """None for a study of one image."""
+    """None for a study of one image, and where the model is on a server."""
 
     def save(self, path: str | Path) -> None:
         """Write one picture of all of it as a PNG file."""
@@ -70,7 +72,7 @@ def explain(
     *,
     assistant: Assistant | None = None,
     image_number: int | None = None,
-    methods: Sequence[HeatmapMethod] = tuple(HEATMAPS),
+    methods: Sequence[HeatmapMethod] | None = None,
     target: Target = ANSWER,
 ) -> Explanation:
     """Answer a question, and explain the answer by several methods; each is graded and recorded.
@@ -80,7 +82,7 @@ def explain(
         question: In plain words.
         assistant: What answers; a new one, of the default model, if it is left out.
         image_number: Which image, from 1; by default the middle one.
-        methods: Which heatmaps, by default all.
+        methods: Which heatmaps, by default all that there are for the model.
         target: What they explain: the whole answer, one word of it, or why it rather than another.
 
     Raises:
@@ -92,19 +94,20 @@ def explain(
     number = image_number or len(opened.images) // 2 + 1
     image = opened.images[number - 1]
     maps: list[Mapped] = []
-    for method in methods:
+    for method in methods_of(assistant.model) if methods is None else methods:
         started = time.perf_counter()
         heatmap = assistant.explain(answer, opened, image, method, target=target)
         maps.append(Mapped(heatmap=heatmap, seconds=time.perf_counter() - started))
-    several = len(opened.images) > 1
-    slices = _weigh(assistant, opened, image, answer.question, target) if several else None
+    model, slices = assistant.model, None
+    if len(opened.images) > 1 and is_open(model):
+        slices = _weigh(model, opened, image, answer.question, target)
     return Explanation(answer=answer, image=image, image_number=number, maps=tuple(maps), slices=slices)
 
 
-def _weigh(assistant: Assistant, study: Study, image: Image, question: str, target: Target) -> Slices:
+def _weigh(model: HuggingFaceModel, study: Study, image: Image, question: str, target: Target) -> Slices:
     decoded = dict(_decode(study))
-    generation = assistant.model.generate(image, question)
-    weighed = weigh_slices(assistant.model, [*decoded.values()], question, generation, target=target)
+    generation = model.generate(image, question)
+    weighed = weigh_slices(model, [*decoded.values()], question, generation, target=target)
     return Slices(numbers=tuple(decoded), values=weighed.values, explained=weighed.explained)
 
 

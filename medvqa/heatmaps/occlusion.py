@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from medvqa.errors import ModelError
 from medvqa.heatmaps.baselines import BASELINES, Baseline
 from medvqa.heatmaps.geometry import paint
 from medvqa.heatmaps.making import heatmap_of
 from medvqa.heatmaps.targets import ANSWER, Target, scalar_of
+from medvqa.models.base import is_open
 from medvqa.types import Heatmap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from medvqa.models.base import Generation
-    from medvqa.models.huggingface import HuggingFaceModel
+    from medvqa.models.base import Generation, VisionLanguageModel
     from medvqa.models.layouts import Box
     from medvqa.types import Image, Pixels
 
 MOST_CELLS = 8
 """Cells along an edge: 64 versions of the image are what a person waits for."""
 _AT_ONCE = 16
+ASKED_CELLS = 6
+"""Cells along an edge where each version is asked of a server: 36 requests."""
+_ASKED_AT_ONCE = 8
 
 
 def occlusion_heatmap(
-    model: HuggingFaceModel,
+    model: VisionLanguageModel,
     image: Image,
     question: str,
     generation: Generation,
@@ -41,10 +45,16 @@ def occlusion_heatmap(
 
     The picture itself is changed and seen anew, on the grid of the image's tokens, or one of at most 8 x 8
     where that is finer. Replacing tokens would be cheaper and less honest: a token's neighbours, and a global
-    token, have seen what it stands for.
+    token, have seen what it stands for. A model that can only be asked is asked about each version, on a grid
+    of 6 x 6, and what is mapped is what it tells of the answer's likelihood.
 
     Reference: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014.
+
+    Raises:
+        ModelError: If the model can only be asked, and `target` is not the whole answer.
     """
+    if not is_open(model):
+        return _occlude_by_asking(model, image, question, generation, target=target, baseline=baseline)
     prompt = model.prompt(image, question)
     scalar = scalar_of(target, model, generation)
     empty, described = BASELINES[baseline]
@@ -63,6 +73,37 @@ def occlusion_heatmap(
         image,
         grid=cells,
         explained=f"{scalar.formula} of the image, less that with a cell {described}",
+    )
+
+
+def _occlude_by_asking(
+    model: VisionLanguageModel,
+    image: Image,
+    question: str,
+    generation: Generation,
+    *,
+    target: Target,
+    baseline: Baseline,
+) -> Heatmap:
+    if target != ANSWER:
+        raise ModelError(
+            "a model that can only be asked explains its whole answer alone; leave out word and contrast"
+        )
+    empty, described = BASELINES[baseline]
+    box, cells = (0.0, 0.0, 1.0, 1.0), (min(ASKED_CELLS, image.shape[0]), min(ASKED_CELLS, image.shape[1]))
+    whole = model.log_likelihood(image, question, generation.token_ids)
+    versions = hide_cells(image, empty(image).pixels, box, cells)
+    scores: list[float] = []
+    while some := [(hidden, question) for hidden in islice(versions, _ASKED_AT_ONCE)]:
+        scores += model.log_likelihoods(some, generation.token_ids)
+    by = model.identity.parameters.get("likelihood")
+    return heatmap_of(
+        "occlusion",
+        paint(whole - torch.tensor(scores).reshape(cells), box, image.shape),
+        image,
+        grid=cells,
+        explained=f"log p(answer) of the image, less that with a cell {described}"
+        + (f"; as the server tells it, by {by}" if by else ""),
     )
 
 

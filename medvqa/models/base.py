@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeGuard
+
+from medvqa.errors import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from medvqa.models.huggingface import HuggingFaceModel
     from medvqa.types import Image, ModelIdentity, Token
 
 
@@ -61,3 +64,24 @@ class VisionLanguageModel(Protocol):
     def log_likelihoods(self, asked: Sequence[tuple[Image, str]], token_ids: tuple[int, ...]) -> list[float]:
         """The same for each of several images with a question about it."""
         ...
+
+
+def require_answers(model: VisionLanguageModel) -> None:
+    """Refuse a model that answers no questions, such as CLIP.
+
+    Raises:
+        ModelError: If so.
+    """
+    if not hasattr(model, "generate"):
+        raise ModelError(
+            f"{model.identity.name} compares texts with images and answers no questions; use medvqa perform "
+            "classify or medvqa similar with it, or choose another model"
+        )
+
+
+def is_open(model: VisionLanguageModel) -> TypeGuard[HuggingFaceModel]:
+    """Whether what a model computes on the way can be looked at: image tokens, attention, gradients.
+
+    Those of a model on this machine can; of any other there are answers and their likelihoods alone.
+    """
+    return hasattr(model, "token_grid")

@@ -10,8 +10,7 @@ from medvqa.types import Precision
 
 WEIGHT_BYTES: dict[Precision, float] = {"fp32": 4, "bf16": 2, "int8": 5, "8bit": 1.1, "4bit": 0.6}
 """At the worst moment: weights to be rounded to int8 are read in fp32, and both are held for a while. Those
-in
-8 and 4 bits, by bitsandbytes, come with their scales."""
+in 8 and 4 bits, by bitsandbytes, come with their scales."""
 _NUMBER_BYTES: dict[Precision, float] = {"fp32": 4, "bf16": 2, "int8": 4, "8bit": 2, "4bit": 2}
 KEPT = 0.25
 """Numbers kept beside the weights, a parameter, where the catalogue has no other estimate.

@@ -12,6 +12,7 @@ from audit.actions import Action
 from audit.merkle import leaf_hash
 from audit.rows import Row, read_row
 from medvqa.replay.differences import Difference
+from medvqa.types import UNKNOWN
 
 _MOST_DIGITS = 18  # what every database's integers hold
 
@@ -98,6 +99,7 @@ def read_recorded(row: Row, explaining: Iterable[Row]) -> Recorded:
         )
     entity: Mapping[str, Any] = event.entity
     try:
+        _require_files(event)
         _require_answer(entity)
         heatmaps = _read_heatmaps([event, *map(read_row, explaining)])
     except (KeyError, TypeError) as error:
@@ -141,6 +143,21 @@ def _comparable_checks(entity: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     checks = entity["checks"]
     return checks if entity.get("checks_version") is not None else {"token_probability": checks["confidence"]}
+
+
+def _require_files(event: Event) -> None:
+    """Refuse an answer that a server gave.
+
+    Raises:
+        ReadError: If so.
+        KeyError, TypeError: If the row does not say which model answered.
+    """
+    model: Any = event.entity["model"]
+    if model["weights_sha256"] == UNKNOWN:
+        raise ReadError(
+            f"row {event.sequence} has an answer of a model on a server, whose weights nobody here knows, so"
+            " it cannot be computed again bit by bit; ask the question again instead"
+        )
 
 
 def _require_answer(entity: Mapping[str, Any]) -> None:

@@ -62,15 +62,18 @@ class Answering(Protocol):
 
 
 def classify(
-    model: Answering | Choosing, image: Image, options: tuple[str, ...], *, question: str | None
+    model: object, image: Image, options: tuple[str, ...], *, question: str | None
 ) -> Classification:
     """Weigh the options against each other.
 
     Args:
-        model: What is asked.
+        model: What is asked: `Answering` or `Choosing`.
         image: As it is shown.
         options: Two at least, all different; as the model would write them.
         question: What they answer; by default which of them the image shows.
+
+    Raises:
+        TaskError: If the model is neither.
     """
     if chooses(model):
         weighed = tuple(one.probability for one in model.choose(image, options))
