@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from medvqa.errors import ModelError
 from medvqa.models import layouts
+from medvqa.models.compose import places, registration
 from medvqa.models.layouts import Box, TokenGrid
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class Family:
     """What further tokens have in the decoder's other inputs, where that is not 0."""
     processing: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Options of the processor."""
+    trained_whole: tuple[str, ...] = ()
+    """Modules that tuning trains themselves, where other layers get low-rank matrices."""
 
 
 _SQUARE = Family()
@@ -74,6 +77,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         ),
         "llava": Family(grids=layouts.llava_grid),
         "llava_next": Family(grids=layouts.llava_next_grids, pixel_maps=layouts.llava_next_pictures),
+        registration.MODEL_TYPE: Family(grids=places.patch_grid, trained_whole=("bridge",)),
         # The prompt is read in both directions, so that the image's tokens see the question.
         "paligemma": Family(shares_prefix=False, answer_fill={"attention_mask": 1, "token_type_ids": 1}),
         "qwen2_5_vl": _QWEN,
