@@ -85,9 +85,7 @@ def _siglip() -> tuple[Any, Any]:
 
 
 def _vit() -> tuple[Any, Any]:
-    return hf.ViTModel(hf.ViTConfig(**_VISION)), hf.ViTImageProcessorPil(
-        size={"height": SIDE, "width": SIDE}
-    )
+    return hf.ViTModel(hf.ViTConfig(**_VISION)), hf.ViTImageProcessorPil(size={"height": SIDE, "width": SIDE})
 
 
 def _mobilevit() -> tuple[Any, Any]:

@@ -54,9 +54,8 @@ class QueryBridge(nn.Module):
             encoder_hidden_size=config.vision_width,
             hidden_dropout_prob=config.dropout,
             attention_probs_dropout_prob=config.dropout,
+            attn_implementation="eager",  # fused kernels do not return the weights, which heatmaps need
         )
-        # Heatmaps need the weights, which fused kernels do not return.
-        settings._attn_implementation = "eager"  # noqa: SLF001
         self.queries = nn.Parameter(torch.zeros(1, config.queries, config.query_width))
         self.qformer = Blip2QFormerModel(settings)
         self.leave = nn.Linear(config.query_width, config.text_width)

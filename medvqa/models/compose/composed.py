@@ -32,10 +32,11 @@ class ComposedForConditionalGeneration(PreTrainedModel, GenerationMixin):
     Without an image, what comes in goes to the language model as it came, so that the answer is its own.
     """
 
+    config: ComposedConfig
     config_class = ComposedConfig
     base_model_prefix = ""
     main_input_name = "input_ids"
-    input_modalities = ("image", "text")
+    input_modalities = ["image", "text"]  # noqa: RUF012
     supports_gradient_checkpointing = True
     _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012
     _supports_sdpa = True
@@ -76,8 +77,12 @@ class ComposedForConditionalGeneration(PreTrainedModel, GenerationMixin):
 
     def get_image_features(self, pixel_values: Tensor, **_: Any) -> ImageOutput:
         """Tokens of images, (images, channels, rows, columns)."""
+        return self.bridge(self.get_patches(pixel_values))
+
+    def get_patches(self, pixel_values: Tensor) -> Tensor:
+        """What the bridge is given of images: (images, patches, width of the tower)."""
         seen = self.vision_tower(pixel_values=pixel_values.to(self.dtype), return_dict=True)
-        return self.bridge(patches_of(seen.last_hidden_state, self.config))
+        return patches_of(seen.last_hidden_state, self.config)
 
     def forward(
         self,

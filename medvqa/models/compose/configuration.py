@@ -30,7 +30,7 @@ class ComposedConfig(PreTrainedConfig):
     image_token_id: int = 32000
     """The language model never sees it, so that it may lie beyond its vocabulary."""
     placeholder_id: int = 0
-    """Word that the language model reads where an image stands, if its tokens do not stand there themselves."""
+    """Word that the language model reads where an image stands whose tokens stand elsewhere."""
     grid_rows: int = 14
     grid_columns: int = 14
     """Patches of the image tower."""

@@ -210,4 +210,3 @@ def _read_before_layer(
         hidden = given[0] if given else keywords.pop("hidden_states")
         given = (media.blocks[number](hidden, memory, media), *given[1:])
     return given, keywords
-

@@ -55,7 +55,7 @@ class ComposedProcessor(ProcessorMixin):
     def apply_chat_template(self, conversation: Any, *args: Any, **kwargs: Any) -> Any:
         """Render messages, whose content may hold images, by a template that knows text only.
 
-        Models that may think before they answer are told not to (`enable_thinking`), unless a caller wants it.
+        Models that may think before they answer are told not to, unless `enable_thinking` is given.
         """
         if "enable_thinking" in (self.chat_template or ""):
             kwargs.setdefault("enable_thinking", False)

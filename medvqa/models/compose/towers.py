@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from medvqa.models.compose.configuration import ComposedConfig
 
 
+_MOST_GLOBAL = 8
+"""More than any tower in use has: one for the class, and four registers."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatchGrid:
     """How the tokens of a tower lie."""
@@ -49,13 +53,10 @@ def grid_of(seen: Tensor, *, height: int, width: int, patch_size: int | None) ->
     spare = tokens - rows * columns
     if spare > _MOST_GLOBAL:
         raise ModelError(
-            f"the vision tower returns {tokens} tokens, which are no grid of patches; choose another, such as "
-            "a CLIP, SigLIP, ViT or MobileViT"
+            f"the vision tower returns {tokens} tokens, which are no grid of patches; choose another, such "
+            "as a CLIP, SigLIP, ViT or MobileViT"
         )
     return PatchGrid(rows=rows, columns=columns, global_tokens=spare, width=seen.shape[2])
-
-
-_MOST_GLOBAL = 8
 
 
 def patches_of(seen: Tensor, config: ComposedConfig) -> Tensor:
