@@ -22,6 +22,7 @@ from medvqa.heatmaps import (
 )
 from medvqa.heatmaps import paths as paths_module
 from medvqa.heatmaps.paths import integrate
+from medvqa.models.attention import Attention
 from medvqa.models.base import Generation
 from medvqa.models.calibration import Calibration
 
@@ -78,13 +79,20 @@ class Planted:
         pointed = torch.eye(tokens) * 0.1 + torch.nn.functional.one_hot(torch.tensor(read), tokens)
         layers = [(layer / layer.sum(-1, keepdim=True))[None, None] for layer in (even, pointed + 0 * even)]
         worth = layers[1][0, 0, -len(token_ids) - 1 : -1, read] + 0 * layers[0].sum()
-        return worth[None], tuple(layers)
+        return worth[None], tuple(Attention(weights=layer) for layer in layers)
 
     def looks(self, prompt: Any, token_ids: tuple[int, ...]) -> Any:
-        return self.attentions(prompt, token_ids, prompt.image.features)[1]
+        _, layers = self.attentions(prompt, token_ids, prompt.image.features)
+        return tuple(layer.weights for layer in layers)
 
     def image_positions(self, _prompt: Any) -> torch.Tensor:
         return torch.arange(CELLS**2)
+
+    def image_relevance(self, flow: Any, _prompt: Any) -> torch.Tensor:
+        return flow["words"].mean(0)[: CELLS**2]
+
+    def place(self, scores: torch.Tensor, _encoded: Any) -> torch.Tensor:
+        return scores
 
     def token_grid(self, _encoded: Any) -> Any:
         return self._grid

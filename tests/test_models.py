@@ -157,9 +157,10 @@ def test_attention_rows_are_at_most_one_and_the_kernel_is_put_back(model: Huggin
     log_probabilities, layers = model.attentions(prompt, (5, 6, 7), prompt.image.features)
     tokens = prompt.input_ids.shape[1] + 3
     assert log_probabilities.shape == (1, 3)
-    assert all(layer.shape[2:] == (tokens, tokens) for layer in layers)
-    assert all(layer[0, :, -4:-1, model.image_positions(prompt)].min() >= 0 for layer in layers)
-    assert all(torch.allclose(layer.sum(-1), torch.ones(()), atol=1e-5) for layer in layers)
+    weights = [layer.weights for layer in layers]
+    assert all(layer.shape[2:] == (tokens, tokens) for layer in weights)
+    assert all(layer[0, :, -4:-1, model.image_positions(prompt)].min() >= 0 for layer in weights)
+    assert all(torch.allclose(layer.sum(-1), torch.ones(()), atol=1e-5) for layer in weights)
     assert model.module.get_decoder().config._attn_implementation == before
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -15,13 +16,16 @@ from tiny_models import llava_processor
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers.models.smolvlm import processing_smolvlm
 
+from medvqa.models.compose.composed import ComposedForConditionalGeneration, GatedForConditionalGeneration
+from medvqa.models.compose.configuration import ComposedConfig, GatedConfig
+from medvqa.models.compose.processing import ComposedProcessor
 from medvqa.models.processors import without_video
 
 _SPECIAL = (
     *("<pad>", "<s>", "</s>", "<unk>", "<image>", "<fake_token_around_image>", "<global-img>"),
     *("<end_of_utterance>", "<video>", "<|image_pad|>", "<|video_pad|>", "<|vision_start|>"),
     *("<|vision_end|>", "<start_of_image>", "<end_of_image>", "<image_soft_token>", "<IMG_CONTEXT>"),
-    *("<img>", "</img>", "<|im_start|>", "<|im_end|>"),
+    *("<img>", "</img>", "<|im_start|>", "<|im_end|>", "<|image|>", "<|python_tag|>"),
     *(f"<row_{row}_col_{column}>" for row in range(1, 5) for column in range(1, 5)),
 )
 _TEXT: dict[str, Any] = {
@@ -260,13 +264,246 @@ def _internvl() -> tuple[Any, Any]:
     return hf.InternVLForConditionalGeneration(config), processor
 
 
+_QFORMER: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "encoder_hidden_size": 32,
+    "cross_attention_frequency": 1,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
+
+
+def _blip_2() -> tuple[Any, Any]:
+    words = tokenizer()
+    processor = hf.Blip2Processor(hf.BlipImageProcessorPil(size=_SQUARE), words, num_query_tokens=8)
+    text = hf.OPTConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        ffn_dim=64,
+        word_embed_proj_dim=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=512,
+        dropout=0.0,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    config = hf.Blip2Config(
+        vision_config=hf.Blip2VisionConfig(**_VISION),
+        qformer_config=hf.Blip2QFormerConfig(**_QFORMER),
+        text_config=text,
+        num_query_tokens=8,
+        image_token_index=words.convert_tokens_to_ids("<image>"),
+    )
+    return hf.Blip2ForConditionalGeneration(config), processor
+
+
+def _instructblip() -> tuple[Any, Any]:
+    words, short = tokenizer(), tokenizer()
+    processor = hf.InstructBlipProcessor(
+        hf.BlipImageProcessorPil(size=_SQUARE), words, short, num_query_tokens=8
+    )
+    config = hf.InstructBlipConfig(
+        vision_config=hf.InstructBlipVisionConfig(**_VISION),
+        qformer_config=hf.InstructBlipQFormerConfig(vocab_size=len(short), **_QFORMER),
+        text_config=_llama(words),
+        num_query_tokens=8,
+        image_token_index=words.convert_tokens_to_ids("<image>"),
+    )
+    return hf.InstructBlipForConditionalGeneration(config), processor
+
+
+def _florence2() -> tuple[Any, Any]:
+    words = tokenizer(image_token="<image>")
+    images = hf.CLIPImageProcessorPil(
+        size={"height": 128, "width": 128}, crop_size={"height": 128, "width": 128}, do_center_crop=False
+    )
+    images.image_seq_length = 17
+    text = hf.BartConfig(
+        vocab_size=len(words),
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        max_position_embeddings=512,
+        dropout=0.0,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+        decoder_start_token_id=2,
+        forced_eos_token_id=None,
+    )
+    vision = {
+        "depths": [1, 1, 1, 1],
+        "embed_dim": [16, 32, 32, 32],
+        "num_heads": [2, 4, 4, 4],
+        "num_groups": [2, 4, 4, 4],
+        "window_size": 4,
+        "projection_dim": 32,
+    }
+    config = hf.Florence2Config(text_config=text, vision_config=vision, image_token_id=words.image_token_id)
+    return hf.Florence2ForConditionalGeneration(config), hf.Florence2Processor(images, words)
+
+
+def _idefics() -> tuple[Any, Any]:
+    words = tokenizer()
+    config = hf.IdeficsConfig(
+        vocab_size=len(words),
+        alpha_initializer="ones",
+        alpha_type="float",
+        cross_layer_interval=1,
+        use_resampler=True,
+        vision_config={
+            "embed_dim": 32,
+            "image_size": 56,
+            "patch_size": 14,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+        },
+        perceiver_config={
+            "use_resampler": True,
+            "resampler_n_latents": 8,
+            "resampler_depth": 2,
+            "resampler_n_heads": 4,
+            "resampler_head_dim": 8,
+        },
+        **{name: value for name, value in _TEXT.items() if name != "num_key_value_heads"},
+    )
+    processor = hf.IdeficsProcessor(hf.IdeficsImageProcessorPil(image_size=56), words)
+    return hf.IdeficsForVisionText2Text(config), processor
+
+
+def _idefics2() -> tuple[Any, Any]:
+    words = tokenizer()
+    config = hf.Idefics2Config(
+        vision_config=_VISION | {"image_size": 140},
+        perceiver_config={
+            "hidden_size": 32,
+            "resampler_n_latents": 8,
+            "resampler_depth": 2,
+            "resampler_n_heads": 4,
+            "resampler_head_dim": 8,
+            "num_key_value_heads": 2,
+        },
+        text_config=_llama(words),
+        image_token_id=words.convert_tokens_to_ids("<image>"),
+    )
+    images = hf.Idefics2ImageProcessorPil(
+        size={"shortest_edge": 42, "longest_edge": 112}, do_image_splitting=True
+    )
+    processor = hf.Idefics2Processor(images, words, image_seq_len=8, chat_template=template("<image>"))
+    return hf.Idefics2ForConditionalGeneration(config), processor
+
+
+def _llava_onevision() -> tuple[Any, Any]:
+    words = tokenizer(image_token="<image>", video_token="<video>")
+    pinpoints = [[56 * rows, 56 * columns] for rows in (1, 2, 3) for columns in (1, 2, 3)]
+    config = hf.LlavaOnevisionConfig(
+        vision_config=hf.SiglipVisionConfig(vision_use_head=False, **_VISION),
+        text_config=_llama(words),
+        image_token_index=words.image_token_id,
+        video_token_index=words.video_token_id,
+        image_grid_pinpoints=pinpoints,
+        vision_aspect_ratio="anyres_max_4",
+        vision_feature_select_strategy="full",
+        vision_feature_layer=-1,
+    )
+    images = hf.LlavaOnevisionImageProcessorPil(size=_SQUARE, image_grid_pinpoints=pinpoints)
+    processor = without_video(hf.LlavaOnevisionProcessor)(
+        images,
+        words,
+        video_processor=None,
+        num_image_tokens=16,
+        vision_feature_select_strategy="full",
+        vision_aspect_ratio="anyres_max_4",
+        chat_template=template("<image>"),
+    )
+    return hf.LlavaOnevisionForConditionalGeneration(config), processor
+
+
+def _mllama() -> tuple[Any, Any]:
+    words = tokenizer(image_token="<|image|>")
+    text = {name: value for name, value in _TEXT.items() if name != "num_hidden_layers"}
+    config = hf.MllamaConfig(
+        vision_config={
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_global_layers": 1,
+            "attention_heads": 4,
+            "intermediate_size": 64,
+            "vision_output_dim": 64,
+            "image_size": 56,
+            "patch_size": 14,
+            "max_num_tiles": 4,
+            "intermediate_layers_indices": [0],
+        },
+        text_config={
+            **text,
+            "vocab_size": len(words),
+            "num_hidden_layers": 4,
+            "cross_attention_layers": [1, 3],
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
+        },
+        image_token_index=words.image_token_id,
+    )
+    images = hf.MllamaImageProcessorPil(size=_SQUARE, max_image_tiles=4)
+    return hf.MllamaForConditionalGeneration(config), hf.MllamaProcessor(
+        images, words, chat_template=template("<|image|>")
+    )
+
+
+def _composed(bridge: str) -> tuple[Any, Any]:
+    """A Qwen2 and a CLIP tower of medvqa's own composing."""
+    words = tokenizer()
+    words.chat_template = template("").replace("{% for c in m['content'] %}", "").replace(
+        "{% if c['type'] == 'image' %}{% else %}{{ c['text'] }}{% endif %}{% endfor %}", "{{ m['content'] }}"
+    )
+    gated = bridge == "gated_cross_attention"
+    config = (GatedConfig if gated else ComposedConfig)(
+        text_config=hf.Qwen2Config(vocab_size=len(words), **_TEXT),
+        vision_config=hf.CLIPVisionConfig(**_VISION),
+        bridge=bridge,
+        image_token_id=words.convert_tokens_to_ids("<image>"),
+        placeholder_id=words("\n")["input_ids"][0],
+        grid_rows=4,
+        grid_columns=4,
+        vision_width=32,
+        query_width=32,
+        query_layers=2,
+        cross_attention_every=1,
+    )
+    images = hf.CLIPImageProcessorPil(size={"shortest_edge": 56}, crop_size=_SQUARE, resample=2)
+    processor = ComposedProcessor(
+        images, words, image_tokens=config.image_tokens, grid=(4, 4), chat_template=words.chat_template
+    )
+    model = GatedForConditionalGeneration if gated else ComposedForConditionalGeneration
+    return model(config), processor
+
+
 TINY: dict[str, Callable[[], tuple[Any, Any]]] = {
+    "blip-2": _blip_2,
     "deepseek_vl": _padded_deepseek_vl,
+    "florence2": _florence2,
     "gemma3": _gemma3,
+    "idefics": _idefics,
+    "idefics2": _idefics2,
     "idefics3": _idefics3,
+    "instructblip": _instructblip,
     "internvl": _internvl,
     "llava": _llava,
     "llava_next": _llava_next,
+    "llava_onevision": _llava_onevision,
+    "medvqa_composed": partial(_composed, "mlp"),
+    "medvqa_composed_gated": partial(_composed, "gated_cross_attention"),
+    "mllama": _mllama,
     "paligemma": _paligemma,
     "qwen2_5_vl": _qwen2_5_vl,
     "qwen2_vl": _qwen2_vl,
@@ -281,7 +518,9 @@ def build_tiny(model_type: str) -> tuple[Any, Any]:
     torch.manual_seed(0)
     model, processor = TINY[model_type]()
     with torch.no_grad():
-        for parameter in model.parameters():
+        for name, parameter in model.named_parameters():
             if parameter.ndim > 1:
                 parameter.normal_(std=0.2)
+            elif "gate" in name:  # of looks at the image, which begin shut
+                parameter.fill_(1)
     return model, processor

@@ -41,8 +41,8 @@ def align(
     typer.echo(f"best after epoch {aligned.epoch} of {epochs}, on the validation cases:")
     typer.echo(f"  loss: {before.loss:.3f} before, {after.loss:.3f} after")
     typer.echo(
-        f"  images that find a sentence of theirs: {before.retrieval:.3f} before, {after.retrieval:.3f} after; "
-        f"{after.chance:.3f} by chance"
+        f"  images that find a sentence of theirs: {before.retrieval:.3f} before, {after.retrieval:.3f} "
+        f"after; {after.chance:.3f} by chance"
     )
     typer.echo(f"go on with: medvqa tune {cases} --base {out} --out ADAPTER")
     typer.echo(NOT_FOR_DIAGNOSIS)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def paint_tokens(scores: Tensor, model: HuggingFaceModel, encoded: EncodedImage) -> Pixels:
     """Paint scores of the image's tokens, shape (tokens,), over the image; as `paint_pieces` returns it."""
-    pieces = [(token_map(scores, grid), grid.box) for grid in model.token_grids(encoded)]
+    placed = model.place(scores, encoded)
+    pieces = [(token_map(placed, grid), grid.box) for grid in model.token_grids(encoded)]
     return paint_pieces(pieces, encoded.shape)
 
 
@@ -36,8 +37,13 @@ def paint_pixels(attribution: Tensor, model: HuggingFaceModel, encoded: EncodedI
 
 def token_map(scores: Tensor, grid: TokenGrid) -> Tensor:
     """Arrange scores of image tokens, shape (tokens,), on their grid, shape (grid.rows, grid.columns)."""
-    width = grid.columns + grid.between
-    return scores[grid.first : grid.first + grid.rows * width].reshape(grid.rows, width)[:, : grid.columns]
+    down, across = grid.tiles
+    rows, columns = grid.rows // down, grid.columns // across
+    width = columns + grid.between
+    tokens = grid.before_tiles + rows * width
+    tiles = scores[grid.first : grid.first + down * across * tokens].reshape(down, across, tokens)
+    places = tiles[..., grid.before_tiles :].reshape(down, across, rows, width)[..., :columns]
+    return places.transpose(1, 2).reshape(grid.rows, grid.columns)
 
 
 def paint(coarse: Tensor, box: Box, shape: tuple[int, int]) -> Pixels:

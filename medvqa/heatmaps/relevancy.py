@@ -10,6 +10,7 @@ from medvqa.heatmaps.attention import predicting
 from medvqa.heatmaps.geometry import paint_tokens
 from medvqa.heatmaps.making import heatmap_of
 from medvqa.heatmaps.targets import ANSWER, Target, Term, scalar_of
+from medvqa.models.attention import carry_back
 from medvqa.types import Heatmap
 
 if TYPE_CHECKING:
@@ -53,10 +54,12 @@ def _relevancy(model: HuggingFaceModel, prompt: Prompt, term: Term) -> Tensor:
     """Relevancy of each image token at the predicting positions, shape (tokens,)."""
     features = prompt.image.features.detach().clone().requires_grad_()
     log_probabilities, layers = model.attentions(prompt, term.token_ids, features)
-    gradients = torch.autograd.grad(log_probabilities[0, term.tokens].sum(), layers)
-    tokens = layers[0].shape[-1]
-    relevancy = torch.eye(tokens, device=features.device)[predicting(term)]
-    for layer, gradient in zip(reversed(layers), reversed(gradients), strict=True):
-        useful = (layer.detach() * gradient)[0].float().clamp(min=0).mean(0)
-        relevancy = relevancy + relevancy @ useful
-    return relevancy.mean(0)[model.image_positions(prompt)]
+    weights = [layer.weights for layer in layers]
+    # Layers before the first that looks at the image have no part in what comes from it.
+    reached = [one for one in weights if one.requires_grad]
+    gradients = iter(torch.autograd.grad(log_probabilities[0, term.tokens].sum(), reached))
+    useful = [
+        (one.detach() * (next(gradients) if one.requires_grad else 0))[0].float().clamp(min=0).mean(0)
+        for one in weights
+    ]
+    return model.image_relevance(carry_back(layers, useful, predicting(term), kept=1, passed=1), prompt)

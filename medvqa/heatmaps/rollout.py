@@ -10,6 +10,7 @@ from medvqa.heatmaps.attention import predicting
 from medvqa.heatmaps.geometry import paint_tokens
 from medvqa.heatmaps.making import heatmap_of
 from medvqa.heatmaps.targets import ANSWER, Target, Term, scalar_of
+from medvqa.models.attention import carry_back
 from medvqa.types import Heatmap
 
 if TYPE_CHECKING:
@@ -52,8 +53,5 @@ def rollout_heatmap(
 def _flow(model: HuggingFaceModel, prompt: Prompt, term: Term) -> Tensor:
     """What reaches the predicting positions from each image token, shape (tokens,)."""
     _, layers = model.attentions(prompt, term.token_ids, prompt.image.features)
-    tokens = layers[0].shape[-1]
-    flow = torch.eye(tokens, device=layers[0].device)[predicting(term)]
-    for layer in reversed(layers):
-        flow = (flow @ layer[0].float().mean(0) + flow) / 2
-    return flow.mean(0)[model.image_positions(prompt)]
+    heads = [layer.weights[0].float().mean(0) for layer in layers]
+    return model.image_relevance(carry_back(layers, heads, predicting(term), kept=0.5, passed=0.5), prompt)

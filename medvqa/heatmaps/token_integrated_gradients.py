@@ -36,9 +36,8 @@ def token_integrated_gradients_heatmap(
     prompt = model.prompt(image, question)
     scalar = scalar_of(target, model, generation)
     empty, described = BASELINES[baseline]
-    attributions, error = integrate(
-        partial(scalar.score, model, prompt), prompt.image.features, model.encode(empty(image)).features
-    )
+    blank = model.encode(empty(image), question).features
+    attributions, error = integrate(partial(scalar.score, model, prompt), prompt.image.features, blank)
     grid = model.token_grid(prompt.image)
     return heatmap_of(
         "token_integrated_gradients",

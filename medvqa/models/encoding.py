@@ -46,13 +46,15 @@ class EncodedImage:
     inputs: Mapping[str, Tensor]
     """What the processor made of the picture: one row of `pixel_values`, and what the tower wants besides."""
     output: Any
-    """Of `get_image_features`."""
+    """Of the family's `see`."""
     features: Tensor
-    """The image's tokens among the words', (1, tokens, width)."""
+    """The image's tokens as the decoder reads them, (1, tokens, width)."""
     pixels: Pixels
     """Of the image, as it was given."""
     shape: tuple[int, int]
     """Rows and columns of the image."""
+    config: Any
+    """Of the model."""
     prefix: Prefix | None
     """None for a family whose image tokens read the question as well."""
 
@@ -100,8 +102,9 @@ def with_features(output: Any, features: Tensor) -> Any:
 
 def beginning(inputs: Mapping[str, Tensor], tokens: int) -> dict[str, Tensor]:
     """Inputs of the decoder for its first tokens alone."""
-    shape = inputs["input_ids"].shape
-    return {name: value[:, :tokens] if value.shape == shape else value for name, value in inputs.items()}
+    return {
+        name: value[:, :tokens] if _has_places(value, inputs) else value for name, value in inputs.items()
+    }
 
 
 def continued(inputs: Mapping[str, Tensor], token_ids: Tensor, fill: Mapping[str, int]) -> dict[str, Tensor]:
@@ -110,14 +113,26 @@ def continued(inputs: Mapping[str, Tensor], token_ids: Tensor, fill: Mapping[str
     Args:
         inputs: What the decoder was to read.
         token_ids: The further tokens.
-        fill: What they have in the other inputs with a place for each token, where that is not 0.
+        fill: What they have in the other inputs with a number for each token, where that is not 0. In inputs
+            with more than a number for each they have what the last token has.
     """
-    shape, longer = inputs["input_ids"].shape, dict(inputs)
+    longer = dict(inputs)
     for name, value in inputs.items():
-        if value.shape == shape:
-            added = token_ids if name == "input_ids" else value.new_full(token_ids.shape, fill.get(name, 0))
-            longer[name] = torch.cat([value, added], 1)
+        if name == "input_ids":
+            added = token_ids
+        elif not _has_places(value, inputs):
+            continue
+        elif value.ndim == 2:
+            added = value.new_full(token_ids.shape, fill.get(name, 0))
+        else:
+            added = value[:, -1:].expand(-1, token_ids.shape[1], *value.shape[2:])
+        longer[name] = torch.cat([value, added], 1)
     return longer
+
+
+def _has_places(value: Any, inputs: Mapping[str, Tensor]) -> bool:
+    """Whether an input of the decoder says something of each token."""
+    return value is not None and value.shape[:2] == inputs["input_ids"].shape
 
 
 def can_be_shared(cache: Any) -> bool:

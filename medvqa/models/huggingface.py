@@ -18,6 +18,7 @@ from medvqa.models.prompting import Prompting
 from medvqa.types import Token
 
 if TYPE_CHECKING:
+    from medvqa.models.attention import Attention, Tokens
     from medvqa.models.calibration import Calibration
     from medvqa.models.encoding import Prefix
     from medvqa.models.layouts import Box, TokenGrid
@@ -58,13 +59,19 @@ class HuggingFaceModel:
         self._decoding: dict[str, Any] = {
             "do_sample": False,
             "num_beams": 1,
-            "suppress_tokens": [self._network.image_token_id],
+            "suppress_tokens": [self.image_token_id],
             "max_new_tokens": identity.parameters["max_new_tokens"],
         }
-        self._encoded: OrderedDict[str, EncodedImage] = OrderedDict()
+        self._encoded: OrderedDict[tuple[str, str], EncodedImage] = OrderedDict()
         self.identity = identity
         self.modalities = modalities
         self.calibration = calibration
+
+    @property
+    def image_token_id(self) -> int:
+        """The token that marks an image's place in a prompt."""
+        known = getattr(self.module.config, "image_token_id", None)
+        return self._processor.image_token_id if known is None else known
 
     @property
     def module(self) -> Any:
@@ -80,7 +87,9 @@ class HuggingFaceModel:
         """
         prompt = self.prompt(image, question)
         prefix, inputs = prompt.image.prefix, dict[str, Any](prompt.inputs)
-        if prefix is None:
+        if self._family.generates_from_pixels:
+            inputs |= self._network.unpacked(prompt.image.inputs)
+        elif prefix is None:
             inputs["mm_encoder_outputs"] = {"image": prompt.image.output}
         else:
             inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
@@ -119,8 +128,7 @@ class HuggingFaceModel:
         """The texts alone, for one question about each image, as one batch padded on the left."""
         inputs = self._prompting.process(images, questions)
         with torch.inference_mode():
-            sequences = self.module.generate(**inputs, **self._decoding)
-        answers = sequences[:, inputs["input_ids"].shape[1] :]
+            answers, _ = self._network.generate(inputs, **self._decoding)
         return [
             text.strip() for text in self._processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
         ]
@@ -144,15 +152,21 @@ class HuggingFaceModel:
         prompts = [self.prompt(image, question) for image, question in asked]
         return self._network.log_likelihoods(prompts, token_ids)
 
-    def encode(self, image: Image) -> EncodedImage:
-        """The image after the vision tower; kept, so that the next question about it finds it."""
-        digest = self._digest_of(image)
-        if digest not in self._encoded:
-            self._encoded[digest] = self._encode(image)
+    def encode(self, image: Image, question: str = "?") -> EncodedImage:
+        """The image after the vision tower; kept, so that the next question about it finds it.
+
+        Args:
+            image: Any.
+            question: Matters only to a tower that sees it.
+        """
+        seen = question if self._family.sees_question else "?"
+        key = (self._digest_of(image), seen)
+        if key not in self._encoded:
+            self._encoded[key] = self._encode(image, seen)
             if len(self._encoded) > _KEPT:
                 self._encoded.popitem(last=False)
-        self._encoded.move_to_end(digest)
-        return self._encoded[digest]
+        self._encoded.move_to_end(key)
+        return self._encoded[key]
 
     def prompt(self, image: Image, question: str) -> Prompt:
         """Image and question as the decoder reads them.
@@ -160,7 +174,7 @@ class HuggingFaceModel:
         Raises:
             QuestionError: As for `generate`.
         """
-        return self._ask(image, self.encode(image), question)
+        return self._ask(image, self.encode(image, question), question)
 
     def pixel_values(self, image: Image) -> Tensor:
         """What the processor makes of an image's pixels, as `encode` has it, without encoding it."""
@@ -197,7 +211,7 @@ class HuggingFaceModel:
 
     def attentions(
         self, prompt: Prompt, token_ids: tuple[int, ...], features: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    ) -> tuple[Tensor, tuple[Attention, ...]]:
         """What each token attends to while it is read, with the answer's log-probabilities.
 
         Args:
@@ -206,9 +220,8 @@ class HuggingFaceModel:
             features: Image tokens, (1, tokens, width).
 
         Returns:
-            Log-probabilities, shape (1, answer tokens), and of each layer the weights, shape (1, heads,
-            tokens, tokens): prompt and answer. Row `tokens - answer tokens - 1 + i` predicts answer token i.
-            All are differentiable, and the logarithms in the weights.
+            Log-probabilities, shape (1, answer tokens), and the layers in order. Row `words - answer tokens -
+            1 + i` of words predicts answer token i. All are differentiable, and the logarithms in the weights.
         """
         return self._network.attentions(prompt, token_ids, features)
 
@@ -222,8 +235,8 @@ class HuggingFaceModel:
             token_ids: The answer.
 
         Returns:
-            Of each layer, shape (1, heads, last tokens, tokens): the last rows and all columns of
-            `attentions`.
+            Of each layer in which words look where the image's tokens are, shape (1, heads, last words,
+            tokens looked at): the last rows and all columns of `attentions`.
         """
         return self._network.looks(prompt, token_ids)
 
@@ -236,8 +249,20 @@ class HuggingFaceModel:
         return self._processor.tokenizer.decode(token_ids, skip_special_tokens=True)
 
     def image_positions(self, prompt: Prompt) -> Tensor:
-        """Places of the image's tokens in the prompt, shape (tokens,)."""
-        return (prompt.input_ids[0] == self._network.image_token_id).nonzero()[:, 0]
+        """Places of the image's tokens among those that words look at, shape (tokens,)."""
+        places = (prompt.input_ids[0] == self.image_token_id).nonzero()[:, 0]
+        tokens = prompt.image.features.shape[1]
+        return places if len(places) == tokens else torch.arange(tokens, device=places.device)
+
+    def image_relevance(self, flow: Mapping[Tokens, Tensor], prompt: Prompt) -> Tensor:
+        """Of what rows of words stem from, the part of the image's tokens, mean over rows, (tokens,)."""
+        carried = flow["memory" if self._family.looked_up else "words"]
+        return carried.mean(0)[self.image_positions(prompt)]
+
+    def place(self, scores: Tensor, encoded: EncodedImage) -> Tensor:
+        """Scores of the image's tokens, (tokens,), as those of what `token_grids` has places for."""
+        looks = self._family.looks and self._family.looks(self._network, encoded)
+        return scores if looks is None else scores.to(looks) @ looks
 
     def token_grid(self, encoded: EncodedImage) -> TokenGrid:
         """Where the image tokens lie that show most of the image at once."""
@@ -280,7 +305,7 @@ class HuggingFaceModel:
     def _digest_of(self, image: Image) -> str:
         """Reading all pixels costs as much as tokenizing a question: an array seen before is known."""
         if not image.pixels.flags.writeable:
-            for digest, encoded in self._encoded.items():
+            for (digest, _), encoded in self._encoded.items():
                 if encoded.pixels is image.pixels:
                     return digest
         return content_digest(image)
@@ -318,9 +343,9 @@ class HuggingFaceModel:
             prompt_token_ids=tuple(prompt.input_ids[0].tolist()),
         )
 
-    def _encode(self, image: Image) -> EncodedImage:
+    def _encode(self, image: Image, question: str) -> EncodedImage:
         with torch.no_grad():  # not inference_mode: explanations go through these tensors backwards
-            whole = self._prompting.process([image], ["?"])
+            whole = self._prompting.process([image], [question])
             seen = {name: value for name, value in whole.items() if name in self._network.tower_inputs}
             if self._family.loose:
                 seen["pixel_values"] = seen["pixel_values"][None]
@@ -331,13 +356,16 @@ class HuggingFaceModel:
             features=features_of(output, 1),
             pixels=image.pixels,
             shape=image.shape,
+            config=self.module.config,
             prefix=self._read_prefix(self._network.for_decoder(whole), output),
         )
 
     def _read_prefix(self, inputs: Mapping[str, Tensor], output: Any) -> Prefix | None:
         """Let the decoder read as far as the image's end; None where that cannot be told or kept."""
+        if not self._family.shares_prefix:
+            return None
         (before, after), (same, _) = self._prompting.around_image("?"), self._prompting.around_image("!")
-        end = int((inputs["input_ids"][0] == self._network.image_token_id).nonzero().max()) + 1
+        end = int((inputs["input_ids"][0] == self.image_token_id).nonzero().max()) + 1
         rest = inputs["input_ids"][:, end:]
         written = self._processor.tokenizer.decode(rest[0], clean_up_tokenization_spaces=False)
         closing = written.removesuffix(after)
@@ -346,6 +374,4 @@ class HuggingFaceModel:
             and written.endswith(after)
             and torch.equal(self._prompting.word_ids(closing + after), rest)
         )
-        if not (told and self._family.shares_prefix):
-            return None
-        return self._network.remember(inputs, output, end=end, closing=closing)
+        return self._network.remember(inputs, output, end=end, closing=closing) if told else None

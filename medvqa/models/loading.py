@@ -130,7 +130,8 @@ def read_checkpoint(folder: Path, *, dtype: Any, **options: Any) -> tuple[Any, A
             f"weights in {folder.name!r} lack {len(missing)} of the model's tensors, such as {min(missing)}; "
             "they would be random, so fetch the checkpoint again"
         )
-    if getattr(processor, "image_processor", None) is None or not processor.chat_template:
+    template = processor.chat_template or family_of(model_type).template
+    if getattr(processor, "image_processor", None) is None or not template:
         raise ModelError(
             f"{folder.name!r} has no image processor or no chat template; add preprocessor_config.json and "
             "chat_template.jinja"

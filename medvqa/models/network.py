@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections import defaultdict
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,13 +14,13 @@ from transformers.cache_utils import DynamicLayer
 
 from medvqa.errors import ModelError
 from medvqa.long_work import go_on
+from medvqa.models.attention import Attention, eager_attention
 from medvqa.models.encoding import (
     Prefix,
     Prompt,
     beginning,
     cache_of,
     can_be_shared,
-    continued,
     with_features,
 )
 from medvqa.models.families import family_of
@@ -39,13 +38,15 @@ class Network:
         # Frozen, since only inputs are ever differentiated.
         self.module = module.eval().requires_grad_(False)
         self.family = family_of(module.config.model_type)
-        self.image_token_id: int = module.config.image_token_id
         self.rounded = is_rounded(module)
 
     @cached_property
     def tower_inputs(self) -> frozenset[str]:
         """Names of what the image tower takes."""
-        return frozenset(inspect.signature(self._core.get_image_features).parameters)
+        named = self.family.seen_inputs
+        return (
+            frozenset(inspect.signature(self.core.get_image_features).parameters) if named is None else named
+        )
 
     def for_decoder(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Those of the processor's inputs that the decoder reads."""
@@ -53,12 +54,15 @@ class Network:
         return {name: value for name, value in inputs.items() if name not in elsewhere}
 
     def see(self, inputs: Mapping[str, Tensor]) -> Any:
-        """The output of `get_image_features`, of one or more rows of pixel values."""
+        """The output of the family's `see`, of one or more rows of pixel values."""
         go_on()
-        pixel_values = inputs["pixel_values"]
-        if self.family.loose:
-            pixel_values = pixel_values.flatten(0, 1)
-        return self._core.get_image_features(**{**inputs, "pixel_values": pixel_values}, return_dict=True)
+        return self.family.see(self.core, self.unpacked(inputs))
+
+    def unpacked(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Inputs of the tower as it takes them: without a batch dimension where the family has none."""
+        if not self.family.loose:
+            return dict(inputs)
+        return {**inputs, "pixel_values": inputs["pixel_values"].flatten(0, 1)}
 
     def remember(self, inputs: Mapping[str, Tensor], output: Any, *, end: int, closing: str) -> Prefix | None:
         """Let the decoder read the first `end` tokens; None where what it keeps of them cannot be shared."""
@@ -74,14 +78,14 @@ class Network:
             inputs=inputs,
             closing=closing,
             cache=read.past_key_values,
-            remembered=None if name is None else getattr(self._core, name),
+            remembered=None if name is None else getattr(self.core, name),
         )
 
     def resume(self, prefixes: Sequence[Prefix]) -> DynamicCache:
         """Put the module where it was after reading these, a row each."""
         remembered = [prefix.remembered for prefix in prefixes if prefix.remembered is not None]
         if self.family.remembered is not None:
-            setattr(self._core, self.family.remembered, torch.cat(remembered))
+            setattr(self.core, self.family.remembered, torch.cat(remembered))
         return cache_of([prefix.cache for prefix in prefixes])
 
     def generate(self, inputs: Mapping[str, Any], **decoding: Any) -> tuple[Tensor, Tensor]:
@@ -94,7 +98,7 @@ class Network:
                 output_logits=True,
                 stopping_criteria=[_GoOn()],
             )
-        answers = output.sequences[:, inputs["input_ids"].shape[1] :]
+        answers = output.sequences[:, -len(output.logits) :]
         log_probabilities = torch.stack(output.logits, 1).float().log_softmax(-1)
         return answers, log_probabilities.gather(2, answers[:, :, None])[:, :, 0]
 
@@ -102,23 +106,26 @@ class Network:
         self, prompt: Prompt, token_ids: tuple[int, ...], features: Tensor
     ) -> Tensor:
         """As `HuggingFaceModel.answer_log_probabilities`."""
-        return _chosen(self._force(prompt, token_ids, features).logits, token_ids)
+        return chosen(self._force(prompt, token_ids, features)().logits, token_ids)
 
     def attentions(
         self, prompt: Prompt, token_ids: tuple[int, ...], features: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    ) -> tuple[Tensor, tuple[Attention, ...]]:
         """As `HuggingFaceModel.attentions`."""
-        with self._eager_attention():
-            output = self._force(prompt, token_ids, features, output_attentions=True)
-        return _chosen(output.logits, token_ids), tuple(output.attentions)
+        with eager_attention(self._language):
+            output, layers = self.family.attend(self._force(prompt, token_ids, features), self.module)
+        return chosen(output.logits, token_ids), layers
 
     def looks(self, prompt: Prompt, token_ids: tuple[int, ...]) -> tuple[Tensor, ...]:
         """As `HuggingFaceModel.looks`."""
         prefix = prompt.image.prefix
-        if prefix is None or not all(type(layer) is DynamicLayer for layer in prefix.cache.layers):
-            return self.attentions(prompt, token_ids, prompt.image.features)[1]
+        whole = prefix is not None and all(type(layer) is DynamicLayer for layer in prefix.cache.layers)
+        if prefix is None or not whole or self.family.looked_up:
+            _, layers = self.attentions(prompt, token_ids, prompt.image.features)
+            seen = "memory" if self.family.looked_up else "words"
+            return tuple(layer.weights for layer in layers if (layer.rows, layer.columns) == ("words", seen))
         answer = torch.tensor([token_ids], device=prompt.input_ids.device)
-        with self._eager_attention():
+        with eager_attention(self._language):
             read = self.module(
                 input_ids=torch.cat([prompt.input_ids[:, prefix.input_ids.shape[1] :], answer], 1),
                 past_key_values=self.resume([prefix]),
@@ -167,16 +174,25 @@ class Network:
         ).logits
         ends = [len(row) for row in rows]
         return [
-            _chosen(logits[place : place + 1, :end], token_ids).sum().item() for place, end in enumerate(ends)
+            chosen(logits[place : place + 1, :end], token_ids).sum().item() for place, end in enumerate(ends)
         ]
 
     @property
-    def _core(self) -> Any:
+    def core(self) -> Any:
         """The module that encodes images."""
         return self.module.model if hasattr(self.module, "model") else self.module
 
-    def _force(self, prompt: Prompt, token_ids: tuple[int, ...], features: Tensor, **options: Any) -> Any:
-        """Teacher forcing: the prompt followed by the answer, once for each version of the image's tokens."""
+    @property
+    def _language(self) -> Any:
+        """The module that reads words."""
+        return getattr(self.core, "language_model", None) or self.module.get_decoder()
+
+    def _force(self, prompt: Prompt, token_ids: tuple[int, ...], features: Tensor) -> partial[Any]:
+        """Teacher forcing: the prompt followed by the answer, once for each version of the image's tokens.
+
+        Returns:
+            What gives the decoder's output, and takes further options.
+        """
         go_on()
         if self.rounded and features.requires_grad and torch.is_grad_enabled():
             raise ModelError(
@@ -186,24 +202,15 @@ class Network:
         versions = len(features)
         answer = torch.tensor([token_ids], device=features.device).expand(versions, -1)
         inputs = {name: repeated(value, versions) for name, value in prompt.inputs.items()}
-        return self.module(
-            **continued(inputs, answer, self.family.answer_fill),
-            mm_encoder_outputs={"image": with_features(prompt.image.output, features)},
-            use_cache=False,
+        return partial(
+            self.family.read,
+            self.module,
+            inputs,
+            answer,
+            with_features(prompt.image.output, features),
+            self.family.answer_fill,
             logits_to_keep=len(token_ids) + 1,
-            **options,
         )
-
-    @contextmanager
-    def _eager_attention(self) -> Generator[None]:
-        """Switch the decoder, since its fused kernels return no attention weights."""
-        decoder = self.module.get_decoder()
-        before = decoder.config._attn_implementation
-        decoder.set_attn_implementation("eager")
-        try:
-            yield
-        finally:
-            decoder.set_attn_implementation(before)
 
 
 class _GoOn(StoppingCriteria):
@@ -219,7 +226,7 @@ def repeated(value: Tensor, times: int) -> Tensor:
     return value.repeat(times, *[1] * (value.ndim - 1))
 
 
-def _chosen(logits: Tensor, token_ids: tuple[int, ...]) -> Tensor:
+def chosen(logits: Tensor, token_ids: tuple[int, ...]) -> Tensor:
     """Log-probabilities of the tokens that end a sequence, (batch, tokens), from its logits."""
     answer = torch.tensor(token_ids, device=logits.device).expand(len(logits), -1)
     log_probabilities = logits[:, -len(token_ids) - 1 : -1].float().log_softmax(-1)

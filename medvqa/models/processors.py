@@ -1,13 +1,17 @@
-"""Loading a processor, without the part that some have for videos."""
+"""Processors: how each family's is loaded, without the part that some have for videos, and called."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers import CONFIG_MAPPING, PROCESSOR_MAPPING, AutoProcessor
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
 
 
 def read_processor(folder: Path, model_type: str) -> Any:
@@ -39,3 +43,28 @@ def without_video(kind: Any) -> Any:
         },
     )
     return images_only
+
+
+def process_turns(
+    processor: Any, pictures: Sequence[Sequence[Picture]], prompts: Sequence[str], options: Mapping[str, Any]
+) -> Any:
+    """Inputs of prompts, each with its pictures, padded on the left."""
+    return processor(
+        text=list(prompts),
+        images=[list(shown) for shown in pictures],
+        return_tensors="pt",
+        padding=True,
+        **{"add_special_tokens": False, **options},
+    )
+
+
+def process_interleaved(
+    processor: Any, pictures: Sequence[Sequence[Picture]], prompts: Sequence[str], options: Mapping[str, Any]
+) -> Any:
+    """The same for a processor that wants pictures and words in the order in which they are read."""
+    turns: list[list[Any]] = []
+    for shown, prompt in zip(pictures, prompts, strict=True):
+        first, *rest = prompt.split("<image>")
+        pairs = [part for picture, words in zip(shown, rest, strict=True) for part in (picture, words)]
+        turns.append([part for part in (first, *pairs) if part != ""])
+    return processor(text=turns, return_tensors="pt", padding=True, **options)

@@ -40,15 +40,14 @@ class Prompting:
         Raises:
             QuestionError: If it is longer than the model can read, or the question holds a special token.
         """
-        inputs = self._processor(
-            text=[self._render(question) for question in questions],
-            images=[[PillowImage.fromarray(to_uint8(image))] for image in images],
-            return_tensors="pt",
-            padding=True,
-            add_special_tokens=False,
-            **self._family.processing,
+        inputs = self._family.process(
+            self._processor,
+            [[PillowImage.fromarray(to_uint8(image))] for image in images],
+            [self._render(question) for question in questions],
+            self._family.processing,
         )
         inputs.pop("labels", None)
+        inputs.pop("batch_num_images", None)
         self.require_room(inputs["input_ids"].shape[1])
         return dict(inputs.to(self._model.device, self._model.dtype))
 
@@ -90,4 +89,8 @@ class Prompting:
                 raise QuestionError(
                     f"the question holds {token.content!r}, a special token of {self._name}; leave it out"
                 )
-        return self._processor.apply_chat_template(chat_messages(question), add_generation_prompt=True)
+        return self._processor.apply_chat_template(
+            chat_messages(question),
+            chat_template=self._processor.chat_template or self._family.template,
+            add_generation_prompt=True,
+        )

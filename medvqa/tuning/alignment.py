@@ -21,7 +21,7 @@ from medvqa.errors import TrainingError
 from medvqa.imaging import to_uint8
 from medvqa.models.checkpoints import find_checkpoint, weights_sha256
 from medvqa.models.compose.alignment import TEMPERATURE, contrastive_loss, embed_images, embed_texts
-from medvqa.models.compose.configuration import MODEL_TYPE
+from medvqa.models.compose.configuration import GATED_MODEL_TYPE, MODEL_TYPE
 from medvqa.models.compose.saving import require_new, save_checkpoint
 from medvqa.models.loading import read_checkpoint
 from medvqa.tuning.division import Division, divide_cases
@@ -94,7 +94,7 @@ def align_bridge(data: Path, base: str, out: Path, *, plan: AlignmentPlan, progr
         require_new(out)
         division, folder = divide_cases(data, seed=plan.seed), find_checkpoint(base)
         processor, model = read_checkpoint(folder, dtype=torch.float32)
-        if model.config.model_type != MODEL_TYPE:
+        if model.config.model_type not in (MODEL_TYPE, GATED_MODEL_TYPE):
             raise TrainingError(f"{base} has no bridge to align; make a model with medvqa compose first")
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         learner = _Learner(model.to(device), processor, division, plan)

@@ -1,4 +1,4 @@
-"""What the alignment stage makes alike: an image's tokens, and what the language model makes of a sentence."""
+"""What the alignment stage makes alike: an image's tokens, and what the decoder makes of a sentence."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +45,8 @@ class QueryBridge(nn.Module):
 
     def __init__(self, config: ComposedConfig) -> None:
         super().__init__()
-        settings = Blip2QFormerConfig(
+        kind: Any = Blip2QFormerConfig
+        settings = kind(
             hidden_size=config.query_width,
             intermediate_size=4 * config.query_width,
             num_hidden_layers=config.query_layers,

@@ -19,9 +19,10 @@ from transformers import (
 )
 
 from medvqa.errors import ModelError
+from medvqa.models.attention import captured
 from medvqa.models.checkpoints import find_checkpoint
-from medvqa.models.compose.composed import ComposedForConditionalGeneration
-from medvqa.models.compose.configuration import Bridge, ComposedConfig
+from medvqa.models.compose.composed import ComposedForConditionalGeneration, GatedForConditionalGeneration
+from medvqa.models.compose.configuration import Bridge, ComposedConfig, GatedConfig
 from medvqa.models.compose.processing import (
     DEFAULT_TEMPLATE,
     IMAGE_TOKEN,
@@ -69,9 +70,8 @@ def compose(
     torch.manual_seed(seed)
     config = _settings(language_model, tower, tokenizer, grid, bridge)
     try:
-        model = ComposedForConditionalGeneration(
-            config, language_model=language_model, vision_tower=tower
-        ).eval()
+        kind = GatedForConditionalGeneration if config.is_gated else ComposedForConditionalGeneration
+        model = kind(config, language_model=language_model, vision_tower=tower).eval()
     except ValueError as error:
         raise ModelError(f"{str(llm)!r} cannot be given a bridge: {error}; choose another bridge") from error
     model.bridge.to(language_model.dtype)
@@ -138,7 +138,8 @@ def _settings(
     newline = tokenizer("\n", add_special_tokens=False)["input_ids"]
     # Heads of a Q-Former have 64 dimensions.
     query_width = max(64, min(768, text.hidden_size // 64 * 64))
-    return ComposedConfig(
+    kind = GatedConfig if bridge == "gated_cross_attention" else ComposedConfig
+    return kind(
         text_config=AutoConfig.for_model(**text.to_dict()),
         vision_config=AutoConfig.for_model(**tower.config.to_dict()),
         bridge=bridge,
@@ -174,19 +175,19 @@ def _fit_scale(model: Any, pixel_values: torch.Tensor) -> None:
 
 
 def _require_sight(model: Any, pixel_values: torch.Tensor, name: str) -> None:
-    """Refuse a language model whose layers are not told of the image."""
-    config, gated = model.config, model.config.bridge == "gated_cross_attention"
+    """Refuse a language model that is not told of the image."""
+    config, blocks = model.config, getattr(model.bridge, "blocks", {})
     words = torch.full((1, config.image_tokens + 1), config.image_token_id)
     words[0, -1] = config.placeholder_id
     try:
-        with torch.no_grad():
-            read = model(input_ids=words, pixel_values=pixel_values, output_attentions=gated or None)
+        with torch.no_grad(), captured(block.look for block in blocks.values()) as looks:
+            model(input_ids=words, pixel_values=pixel_values)
     except (TypeError, ValueError, IndexError, AttributeError) as error:
         raise ModelError(
             f"{name!r} does not read the image through {config.bridge}: {_first_line(error)}; choose another "
             "bridge or text model"
         ) from error
-    if gated and len(read.attentions) != len(model.bridge.blocks):
+    if len(looks) != len(blocks):
         raise ModelError(
             f"{name!r} does not hand the image to its layers; choose the mlp or the qformer bridge"
         )

@@ -10,7 +10,7 @@ from transformers import AutoModel, AutoModelForCausalLM, GenerationMixin, PreTr
 from transformers import initialization as init
 
 from medvqa.models.compose.bridges import GatedBridge, ImageOutput, Projector, QueryBridge
-from medvqa.models.compose.configuration import ComposedConfig
+from medvqa.models.compose.configuration import ComposedConfig, GatedConfig
 from medvqa.models.compose.gates import (
     KEYWORD,
     GatedBlock,
@@ -51,7 +51,7 @@ class ComposedForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self.vision_tower = vision_tower or AutoModel.from_config(config.vision_config)
         self.language_model = language_model or AutoModelForCausalLM.from_config(config.text_config)
         self.bridge = self._build_bridge()
-        if self._is_gated:
+        if self.config.is_gated:
             open_layers(self.get_decoder())
         self.post_init()
 
@@ -93,21 +93,14 @@ class ComposedForConditionalGeneration(PreTrainedModel, GenerationMixin):
         past_key_values: Any = None,
         inputs_embeds: Tensor | None = None,
         mm_encoder_outputs: Mapping[str, Any] | None = None,
-        output_attentions: bool | None = None,
         logits_to_keep: int | Tensor = 0,
         **kwargs: Any,
     ) -> Any:
-        """Logits as the language model returns them, of words, (rows, tokens), with images among them.
-
-        With gated cross-attention, `attentions` are those of the blocks, as of `Media.note`.
-        """
+        """Logits as the language model returns them, of words, (rows, tokens), with images among them."""
         image = (mm_encoder_outputs or {}).get("image")
         if image is None and pixel_values is not None:
             image = self.get_image_features(pixel_values)
-        looks: list[Tensor] | None = [] if output_attentions and self._is_gated else None
-        media = None
-        if self._is_gated:
-            media = self._media(input_ids, image, past_key_values, looks)
+        media = self._media(input_ids, image, past_key_values) if self.config.is_gated else None
         if image is not None and input_ids is not None:
             input_ids, inputs_embeds = None, self._embed(input_ids, image)
         output = self.language_model(
@@ -116,15 +109,12 @@ class ComposedForConditionalGeneration(PreTrainedModel, GenerationMixin):
             position_ids=position_ids,
             past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
-            output_attentions=None if self._is_gated else output_attentions,
             logits_to_keep=logits_to_keep,
             **({} if media is None else {KEYWORD: media}),
             **kwargs,
         )
         if media is not None and image is not None and getattr(output, "past_key_values", None) is not None:
             remember(output.past_key_values, media, layers=self._layers)
-        if looks is not None:
-            output["attentions"] = tuple(looks)
         return output
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -132,37 +122,33 @@ class ComposedForConditionalGeneration(PreTrainedModel, GenerationMixin):
         if isinstance(module, QueryBridge):
             init.normal_(module.queries, std=1.0)  # their layer norm comes first
         elif isinstance(module, GatedBlock):
-            init.zeros_(module.attention_gate)
+            init.zeros_(module.look_gate)
             init.zeros_(module.feed_forward_gate)
 
     @property
-    def _is_gated(self) -> bool:
-        return self.config.bridge == "gated_cross_attention"
+    def _layers(self) -> int:
+        return self._text.num_hidden_layers
 
     @property
-    def _layers(self) -> int:
-        return self.config.text_config.num_hidden_layers
+    def _text(self) -> Any:
+        return self.config.text_config
 
     def _build_bridge(self) -> Any:
-        if self._is_gated:
-            text = self.config.text_config
-            return GatedBridge(self.config, layers=self._layers, heads=text.num_attention_heads)
+        if self.config.is_gated:
+            return GatedBridge(self.config, layers=self._layers, heads=self._text.num_attention_heads)
         return QueryBridge(self.config) if self.config.bridge == "qformer" else Projector(self.config)
 
-    def _media(
-        self, input_ids: Tensor | None, image: Any, cache: Any, looks: list[Tensor] | None
-    ) -> Media | None:
+    def _media(self, input_ids: Tensor | None, image: Any, cache: Any) -> Media | None:
         if image is None or input_ids is None:
-            return recall(self.bridge.blocks, cache, layers=self._layers, attentions=looks)
+            return recall(self.bridge.blocks, cache, layers=self._layers)
         places = input_ids == self.config.image_token_id
-        features = _stacked(image.pooler_output)
-        return media_of(self.bridge.blocks, features, places, attentions=looks)
+        return media_of(self.bridge.blocks, _stacked(image.pooler_output), places)
 
     def _embed(self, input_ids: Tensor, image: Any) -> Tensor:
         """Embeddings of words, with the tokens of images in their places."""
         places = input_ids == self.config.image_token_id
         words = self.get_input_embeddings()(input_ids.masked_fill(places, self.config.placeholder_id))
-        if self._is_gated:
+        if self.config.is_gated:
             return words
         features = _stacked(image.pooler_output)
         if int(places.sum()) != features.shape[0] * features.shape[1]:
@@ -170,6 +156,12 @@ class ComposedForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 f"{features.shape[0] * features.shape[1]} image tokens came for {int(places.sum())} places"
             )
         return words.masked_scatter(places[..., None], features.to(words.dtype))
+
+
+class GatedForConditionalGeneration(ComposedForConditionalGeneration):
+    """The same under the name that transformers gives to gated cross-attention."""
+
+    config_class = GatedConfig
 
 
 def _stacked(features: Any) -> Tensor:

@@ -10,8 +10,8 @@ from transformers.configuration_utils import SubConfigSpec
 
 Bridge: TypeAlias = Literal["mlp", "qformer", "gated_cross_attention"]
 
-MODEL_TYPE = "medvqa_composed"
-"""transformers' `model_type` of composed checkpoints."""
+MODEL_TYPE, GATED_MODEL_TYPE = "medvqa_composed", "medvqa_composed_gated"
+"""transformers' `model_type` of composed checkpoints: image tokens among the words, or read between layers."""
 
 
 @strict
@@ -58,7 +58,21 @@ class ComposedConfig(PreTrainedConfig):
         return {"mlp": self.patches, "qformer": self.queries, "gated_cross_attention": 1}[self.bridge]
 
     @property
+    def is_gated(self) -> bool:
+        """Whether words read the image between layers."""
+        return self.bridge == "gated_cross_attention"
+
+    @property
     def text_width(self) -> int:
         """Of the language model's embeddings."""
         text: Any = self.text_config
         return text.hidden_size
+
+
+@strict
+class GatedConfig(ComposedConfig):
+    """The same for gated cross-attention, which heatmaps have to look for elsewhere."""
+
+    model_type = GATED_MODEL_TYPE
+
+    bridge: Bridge = "gated_cross_attention"

@@ -9,7 +9,7 @@ generation needs of an image later stands in the cache, as layers behind those o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -27,6 +27,44 @@ Memory: TypeAlias = tuple[Tensor, Tensor]
 """Keys and values of one block, each (rows, heads, image tokens, width of a head)."""
 
 
+class Look(nn.Module):
+    """Cross-attention from words to image tokens."""
+
+    def __init__(self, width: int, *, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width, bias=False)
+        self.key = nn.Linear(width, width, bias=False)
+        self.value = nn.Linear(width, width, bias=False)
+        self.leave = nn.Linear(width, width, bias=False)
+
+    def read(self, image: Tensor) -> Memory:
+        """Keys and values of image tokens, (rows, tokens, width)."""
+        return self._heads(self.key(image)), self._heads(self.value(image))
+
+    def forward(self, words: Tensor, memory: Memory, visible: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What words, (rows, words, width), find, of that shape, and where they look for it.
+
+        The second is (rows, heads, words, image tokens); words that see no image have zeros there.
+        """
+        keys, values = memory
+        query = self._heads(self.query(words))
+        scores = (query @ keys.transpose(2, 3) * query.shape[-1] ** -0.5).float()
+        if visible is not None:
+            # A word that sees nothing would be 0 / 0; it is emptied behind the softmax.
+            blind = ~visible.any(-1, keepdim=True)
+            scores = scores.masked_fill(~(visible | blind)[:, None], float("-inf"))
+            weights = scores.softmax(-1).masked_fill(blind[:, None], 0)
+        else:
+            weights = scores.softmax(-1)
+        found = weights.to(values.dtype) @ values
+        return self.leave(found.transpose(1, 2).flatten(2)), weights
+
+    def _heads(self, hidden: Tensor) -> Tensor:
+        """Split (rows, tokens, width) into (rows, heads, tokens, width of a head)."""
+        return hidden.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
 class GatedBlock(nn.Module):
     """Cross-attention and a feed-forward part, each behind a gate that is shut at first: tanh(0).
 
@@ -35,13 +73,9 @@ class GatedBlock(nn.Module):
 
     def __init__(self, width: int, *, heads: int) -> None:
         super().__init__()
-        self.heads = heads
         self.norm = nn.LayerNorm(width)
-        self.query = nn.Linear(width, width, bias=False)
-        self.key = nn.Linear(width, width, bias=False)
-        self.value = nn.Linear(width, width, bias=False)
-        self.leave = nn.Linear(width, width, bias=False)
-        self.attention_gate = nn.Parameter(torch.zeros(1))
+        self.look = Look(width, heads=heads)
+        self.look_gate = nn.Parameter(torch.zeros(1))
         self.feed_forward = nn.Sequential(
             nn.LayerNorm(width),
             nn.Linear(width, 4 * width, bias=False),
@@ -50,35 +84,14 @@ class GatedBlock(nn.Module):
         )
         self.feed_forward_gate = nn.Parameter(torch.zeros(1))
 
-    def read(self, image: Tensor) -> Memory:
-        """Keys and values of image tokens, (rows, tokens, width)."""
-        return self._heads(self.key(image)), self._heads(self.value(image))
-
-    def forward(self, hidden: Tensor, memory: Memory, media: Media) -> Tensor:
-        """Add to words, (rows, tokens, width), what they read of the image; those before it read nothing."""
-        keys, values = memory
-        query = self._heads(self.query(self.norm(hidden)))
-        scores = query @ keys.transpose(2, 3) * query.shape[-1] ** -0.5
-        if media.visible is not None:
-            # A row that sees nothing would be 0 / 0; it is emptied below instead.
-            blind = ~media.visible.any(-1, keepdim=True)
-            scores = scores.masked_fill(~(media.visible | blind)[:, None], float("-inf"))
-            weights = scores.float().softmax(-1).masked_fill(blind[:, None], 0)
-        else:
-            weights = scores.float().softmax(-1)
-        found = media.note(weights.to(values.dtype)) @ values
-        hidden = hidden + self.attention_gate.tanh() * self.leave(found.transpose(1, 2).flatten(2))
-        return hidden + self.feed_forward_gate.tanh() * self._feed(hidden, media)
-
-    def _feed(self, hidden: Tensor, media: Media) -> Tensor:
+    def forward(self, hidden: Tensor, memory: Memory, visible: Tensor | None) -> Tensor:
+        """Add to words, (rows, words, width), what they find in the image; those before it stay as they are."""
+        found, _ = self.look(self.norm(hidden), memory, visible)
+        hidden = hidden + self.look_gate.tanh() * found
         fed = self.feed_forward(hidden)
-        if media.visible is None:
-            return fed
-        return fed.masked_fill(~media.visible.any(-1, keepdim=True), 0)
-
-    def _heads(self, hidden: Tensor) -> Tensor:
-        """Split (rows, tokens, width) into (rows, heads, tokens, width of a head)."""
-        return hidden.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        if visible is not None:
+            fed = fed.masked_fill(~visible.any(-1, keepdim=True), 0)
+        return hidden + self.feed_forward_gate.tanh() * fed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -91,26 +104,6 @@ class Media:
     """One a block, in order."""
     visible: Tensor | None = None
     """Which image tokens each word may read, bool (rows, tokens, image tokens); None for all."""
-    read_before: int = 0
-    """Words in the cache."""
-    attentions: list[Tensor] | None = field(default=None)
-    """Where what the words read is collected, one a block, if it is wanted."""
-
-    def note(self, weights: Tensor) -> Tensor:
-        """Collect weights, (rows, heads, tokens, image tokens), and return what was collected of them.
-
-        They are collected as the attention of one sequence, the image's tokens and then the words, so that a
-        map can be made of them as of any decoder's; what is returned depends on it, for gradients.
-        """
-        if self.attentions is None:
-            return weights
-        rows, heads, words, tokens = weights.shape
-        joint = torch.cat([weights, weights.new_zeros(rows, heads, words, self.read_before + words)], 3)
-        if not self.read_before:
-            unmoved = torch.eye(tokens, tokens + words, dtype=weights.dtype, device=weights.device)
-            joint = torch.cat([unmoved.expand(rows, heads, -1, -1), joint], 2)
-        self.attentions.append(joint)
-        return joint[:, :, -words:, :tokens]
 
 
 def decoder_layers(decoder: Any) -> nn.ModuleList:
@@ -132,16 +125,13 @@ def open_layers(decoder: Any) -> None:
         layer.register_forward_pre_hook(partial(_read_before_layer, str(number)), with_kwargs=True)
 
 
-def media_of(
-    blocks: Mapping[str, GatedBlock], features: Tensor, places: Tensor, *, attentions: list[Tensor] | None
-) -> Media:
+def media_of(blocks: Mapping[str, GatedBlock], features: Tensor, places: Tensor) -> Media:
     """Images that stand in the words given with them.
 
     Args:
         blocks: Of the bridge.
         features: Of the images in the order of the words' rows, (images, tokens, width).
         places: Where they stand, bool (rows, words).
-        attentions: As of `Media`.
 
     Raises:
         ValueError: If there are not as many images as places, or a row has none.
@@ -158,9 +148,8 @@ def media_of(
     last = places.cumsum(1)[:, :, None] - 1 == torch.arange(most, device=places.device)
     return Media(
         blocks=blocks,
-        memories=[block.read(held.flatten(1, 2)) for block in blocks.values()],
+        memories=[block.look.read(held.flatten(1, 2)) for block in blocks.values()],
         visible=last.repeat_interleave(tokens, 2),
-        attentions=attentions,
     )
 
 
@@ -173,21 +162,12 @@ def remember(cache: DynamicCache, media: Media, *, layers: int) -> None:
         cache.layers.append(layer)
 
 
-def recall(
-    blocks: Mapping[str, GatedBlock],
-    cache: DynamicCache | None,
-    *,
-    layers: int,
-    attentions: list[Tensor] | None,
-) -> Media | None:
-    """The images in a cache; None where it has none."""
+def recall(blocks: Mapping[str, GatedBlock], cache: DynamicCache | None, *, layers: int) -> Media | None:
+    """The images in a cache of `remember`; None where it has none."""
     kept: list[Any] = [] if cache is None else list(cache.layers[layers:])
-    if cache is None or not kept:
+    if not kept:
         return None
-    memories = [(layer.keys, layer.values) for layer in kept]
-    return Media(
-        blocks=blocks, memories=memories, read_before=int(cache.get_seq_length()), attentions=attentions
-    )
+    return Media(blocks=blocks, memories=[(layer.keys, layer.values) for layer in kept])
 
 
 def _last_image(part: Tensor, visible: Tensor | None) -> Tensor:
@@ -208,5 +188,5 @@ def _read_before_layer(
     if number in media.blocks:
         memory = media.memories[list(media.blocks).index(number)]
         hidden = given[0] if given else keywords.pop("hidden_states")
-        given = (media.blocks[number](hidden, memory, media), *given[1:])
+        given = (media.blocks[number](hidden, memory, media.visible), *given[1:])
     return given, keywords

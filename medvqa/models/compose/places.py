@@ -1,15 +1,17 @@
-"""Where on the image the tokens of a composed model lie."""
+"""Where on the image the tokens of a composed model lie, and who looks at them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from medvqa.models.attention import Attention, captured
 from medvqa.models.layouts import TokenGrid, covered_box
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from medvqa.models.encoding import EncodedImage
+    from medvqa.models.network import Network
 
 
 def patch_grid(processor: Any, encoded: EncodedImage) -> tuple[TokenGrid, ...]:
@@ -19,10 +21,20 @@ def patch_grid(processor: Any, encoded: EncodedImage) -> tuple[TokenGrid, ...]:
     return (TokenGrid(first=0, rows=rows, columns=columns, box=box),)
 
 
-def on_patches(scores: Tensor, encoded: EncodedImage) -> Tensor:
-    """Scores of the image's tokens, (tokens,), as scores of patches, (patches,).
-
-    The score of a query of a Q-Former is shared out among the patches that it looks at.
-    """
+def query_looks(_: Network, encoded: EncodedImage) -> Tensor | None:
+    """Where a Q-Former's queries look, (queries, patches); None for a bridge whose tokens are patches."""
     looks = encoded.output.query_attention
-    return scores if looks is None else scores.to(looks.dtype) @ looks[0]
+    return None if looks is None else looks[0].float()
+
+
+def gated_attention(read: Any, module: Any) -> tuple[Any, tuple[Attention, ...]]:
+    """Of a decoder with gated blocks before some of its layers."""
+    blocks = module.bridge.blocks
+    with captured(block.look for block in blocks.values()) as crossing:
+        output = read(output_attentions=True)
+    layers, looks = list[Attention](), iter(crossing)
+    for place, weights in enumerate(output.attentions):
+        if str(place) in blocks:
+            layers.append(Attention(weights=next(looks), columns="memory"))
+        layers.append(Attention(weights=weights))
+    return output, tuple(layers)
