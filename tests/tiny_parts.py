@@ -1,5 +1,8 @@
 """Tiny text models and image towers with random weights, as folders, to compose models of."""
 
+# ruff: noqa: S106
+# Tokens are words here, not passwords.
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -7,7 +10,7 @@ from typing import Any
 
 import torch
 import transformers as hf
-from tiny_families import tokenizer
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 _TEXT: dict[str, Any] = {
     "hidden_size": 64,
@@ -30,6 +33,7 @@ _VISION: dict[str, Any] = {
     "patch_size": 14,
     "initializer_range": 0.2,
 }
+_WORDS = ("<pad>", "<s>", "</s>", "<unk>", "<|im_start|>", "<|im_end|>")
 _TEMPLATE = (
     "<s>{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] | trim }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -37,12 +41,32 @@ _TEMPLATE = (
 SIDE = 56
 
 
-def write_llm(folder: Path, kind: str, *, text: dict[str, Any] | None = None) -> Path:
-    """Write a text model of `kind`, such as llama, with a tokenizer and a template for plain text."""
+def tokenizer() -> Any:
+    """Bytes, a few words of English, and no word for an image."""
+    bpe = Tokenizer(models.BPE(unk_token=None))
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=340,
+        special_tokens=list(_WORDS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(["is there a nodule in this image? where is it? yes, no"] * 9, trainer)
+    return hf.PreTrainedTokenizerFast(
+        tokenizer_object=bpe, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
+
+
+def write_llm(folder: Path, kind: str, *, unused: int = 16, text: dict[str, Any] | None = None) -> Path:
+    """Write a text model of `kind`, such as llama, with a tokenizer and a template for plain text.
+
+    Many models have embeddings for more words than their tokenizers know: `unused`.
+    """
     torch.manual_seed(0)
     words: Any = tokenizer()
     words.chat_template = _TEMPLATE
-    settings = _TEXT | {"vocab_size": len(words)} | (text or {})
+    settings = _TEXT | {"vocab_size": len(words) + unused} | (text or {})
     if kind == "youtu":
         settings |= {
             "num_key_value_heads": 4,
