@@ -58,7 +58,7 @@ def tokenizer() -> Any:
     )
 
 
-def write_llm(folder: Path, kind: str, *, unused: int = 16, text: dict[str, Any] | None = None) -> Path:
+def write_llm(folder: Path, kind: str, *, unused: int = 16, dtype: torch.dtype = torch.float32) -> Path:
     """Write a text model of `kind`, such as llama, with a tokenizer and a template for plain text.
 
     Many models have embeddings for more words than their tokenizers know: `unused`.
@@ -66,7 +66,7 @@ def write_llm(folder: Path, kind: str, *, unused: int = 16, text: dict[str, Any]
     torch.manual_seed(0)
     words: Any = tokenizer()
     words.chat_template = _TEMPLATE
-    settings = _TEXT | {"vocab_size": len(words) + unused} | (text or {})
+    settings = _TEXT | {"vocab_size": len(words) + unused}
     if kind == "youtu":
         settings |= {
             "num_key_value_heads": 4,
@@ -79,7 +79,7 @@ def write_llm(folder: Path, kind: str, *, unused: int = 16, text: dict[str, Any]
     if kind == "qwen3":
         settings |= {"head_dim": 16}
     model: Any = hf.AutoModelForCausalLM.from_config(hf.AutoConfig.for_model(kind, **settings))
-    model.save_pretrained(folder)
+    model.to(dtype).save_pretrained(folder)
     words.save_pretrained(folder)
     return folder
 
