@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import tempfile
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +26,9 @@ import torch
 import transformers as hf
 from PIL import Image as PillowImage
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers.utils.logging import disable_progress_bar
 
 from medvqa.cases import Case, read_cases, read_image, write_cases
-from medvqa.cli.opening import quieten_libraries
 from medvqa.models.compose.building import compose
 from medvqa.models.loading import load_model
 from medvqa.simulation.phantoms import phantom
@@ -41,9 +43,8 @@ if TYPE_CHECKING:
 SIDE, PATCH = 64, 8
 ORGANS = ("brain", "chest", "breast")
 PLACES = ("on the left", "on the right", "nowhere")
+_SPECIAL = ("<pad>", "<s>", "</s>")
 QUESTION = "Which organ is it, and where is the disc?"
-SPLITS = {"train": 12, "val": 3, "test": 3}
-"""Shares of eighteen."""
 
 
 def draw(number: int) -> tuple[Pixels, str, str]:
@@ -94,15 +95,14 @@ def write_llm(folder: Path) -> None:
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=400,
-        special_tokens=["<pad>", "<s>", "</s>"],
+        special_tokens=list(_SPECIAL),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     said = [f"{QUESTION} {organ}, {place}" for organ in ORGANS for place in PLACES]
     bpe.train_from_iterator(said * 5, trainer)
-    words = hf.PreTrainedTokenizerFast(
-        tokenizer_object=bpe, pad_token="<pad>", bos_token="<s>", eos_token="</s>"
-    )
+    special = dict(zip(("pad_token", "bos_token", "eos_token"), _SPECIAL, strict=True))
+    words: Any = hf.PreTrainedTokenizerFast(tokenizer_object=bpe, **special)
     torch.manual_seed(0)
     config = hf.LlamaConfig(
         vocab_size=len(words),
@@ -124,7 +124,8 @@ def write_llm(folder: Path) -> None:
 def train_tower(folder: Path, steps: int) -> float:
     """Train a tiny ViT to tell the nine kinds apart; its share of right ones on new pictures."""
     torch.manual_seed(0)
-    config = hf.ViTConfig(
+    kind: Any = hf.ViTConfig
+    config = kind(
         hidden_size=96,
         intermediate_size=192,
         num_hidden_layers=3,
@@ -203,7 +204,9 @@ def main() -> None:
     known: list[Bridge] = ["mlp", "qformer", "gated_cross_attention"]
     parser.add_argument("--bridges", nargs="+", choices=known, default=known)
     options = parser.parse_args()
-    quieten_libraries()
+    warnings.filterwarnings("ignore")
+    disable_progress_bar()
+    logging.getLogger("transformers").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         write_data(work, 324 if options.quick else 972)
