@@ -106,11 +106,11 @@ def write_llm(folder: Path) -> None:
     torch.manual_seed(0)
     config = hf.LlamaConfig(
         vocab_size=len(words),
-        hidden_size=192,
-        intermediate_size=512,
-        num_hidden_layers=4,
-        num_attention_heads=6,
-        num_key_value_heads=6,
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=4,
         max_position_embeddings=256,
         bos_token_id=words.bos_token_id,
         eos_token_id=words.eos_token_id,
@@ -200,7 +200,7 @@ def measure(work: Path, bridge: Bridge, *, align_epochs: int, tune_epochs: int) 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="324 pictures, a bridge in about a minute")
+    parser.add_argument("--quick", action="store_true", help="216 pictures and shorter training")
     known: list[Bridge] = ["mlp", "qformer", "gated_cross_attention"]
     parser.add_argument("--bridges", nargs="+", choices=known, default=known)
     options = parser.parse_args()
@@ -209,13 +209,13 @@ def main() -> None:
     logging.getLogger("transformers").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        write_data(work, 324 if options.quick else 972)
+        write_data(work, 216 if options.quick else 972)
         write_llm(work / "llm")
-        tower = train_tower(work / "tower", 250 if options.quick else 600)
+        tower = train_tower(work / "tower", 160 if options.quick else 600)
         print(f"tower alone: {tower:.3f} of nine kinds right")
         found: dict[str, Any] = {"tower": round(tower, 3)}
         for bridge in options.bridges:
-            epochs = (8, 6) if options.quick else (15, 10)
+            epochs = (10, 5) if options.quick else (15, 10)
             found[bridge] = measure(work, bridge, align_epochs=epochs[0], tune_epochs=epochs[1])
             print(bridge, found[bridge], flush=True)
     print(json.dumps(found))

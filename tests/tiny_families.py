@@ -463,8 +463,9 @@ def _mllama() -> tuple[Any, Any]:
 def _composed(bridge: str) -> tuple[Any, Any]:
     """A Qwen2 and a CLIP tower of medvqa's own composing."""
     words = tokenizer()
-    words.chat_template = template("").replace("{% for c in m['content'] %}", "").replace(
-        "{% if c['type'] == 'image' %}{% else %}{{ c['text'] }}{% endif %}{% endfor %}", "{{ m['content'] }}"
+    words.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
     gated = bridge == "gated_cross_attention"
     config = (GatedConfig if gated else ComposedConfig)(
