@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from medvqa.errors import (
     AccessError,
     CancelledError,
+    CaseIndexError,
     DicomError,
     GateError,
     LimitError,
@@ -62,6 +63,7 @@ __all__ = [
     "Answer",
     "Assistant",
     "CancelledError",
+    "CaseIndexError",
     "Checks",
     "DicomError",
     "Explanation",

@@ -75,6 +75,11 @@ class Assistant:
         self.model = model or load_model()
         record(self.audit, records.load_model(self._session.agent, self.model.identity))
 
+    @property
+    def agent(self) -> Agent:
+        """Who asks."""
+        return self._session.agent
+
     def open_study(
         self,
         path: str | Path,

@@ -3,6 +3,7 @@
 MedvqaError
 ├── AccessError           a role lacks the permission for what it asked for
 ├── CancelledError        whoever waited for the work stopped it
+├── CaseIndexError        an index of earlier cases is missing, damaged or of another model
 ├── DicomError            a study, file or archive holds no image that can be used
 │   ├── PixelError        one instance's pixel data cannot be decoded or presented
 │   └── LimitError        a file, archive or image is larger than the limits allow
@@ -38,6 +39,12 @@ class CancelledError(MedvqaError):
     """Raised when whoever waited for the work stopped it; see `medvqa.long_work`."""
 
     exit_code = 12
+
+
+class CaseIndexError(MedvqaError):
+    """Raised when an index of earlier cases is missing, damaged or of another model."""
+
+    exit_code = 13
 
 
 class DicomError(MedvqaError):

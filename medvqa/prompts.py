@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from medvqa.errors import QuestionError
@@ -30,7 +31,16 @@ def clean_question(question: str) -> str:
     return cleaned
 
 
-def chat_messages(question: str) -> list[dict[str, Any]]:
-    """One user turn: the image first, so that its encoding can serve every later question."""
-    content = [{"type": "image"}, {"type": "text", "text": question}]
-    return [{"role": "user", "content": content}]
+def chat_messages(question: str, *, before: Sequence[tuple[str, str]] = ()) -> list[dict[str, Any]]:
+    """A user's turn: the image first, so that its encoding can serve every later question.
+
+    Args:
+        question: What is asked.
+        before: Questions about earlier images with their answers, as turns before it.
+    """
+    turns: list[dict[str, Any]] = []
+    for asked, answer in (*before, (question, None)):
+        turns.append({"role": "user", "content": [{"type": "image"}, {"type": "text", "text": asked}]})
+        if answer is not None:
+            turns.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
+    return turns

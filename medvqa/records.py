@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from audit import Event, Log, types
     from medvqa.models.base import Generation
     from medvqa.types import (
+        Answer,
         Checks,
         Heatmap,
         HeatmapGrade,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         Notice,
         ReviewVerdict,
         Study,
+        Verdict,
     )
 
 CHECKS_VERSION = "3"
@@ -59,6 +61,18 @@ class Request:
     image: Image
     question: str
     model: ModelIdentity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup:
+    """One search for similar cases."""
+
+    name: str
+    """Random."""
+    index: str
+    """Name of the index."""
+    model: str
+    """By `medvqa.digests.digest_model`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +199,19 @@ def explain(by: Agent, request: Request, heatmap: Heatmap) -> Entry:
     return _about(by, request, Action.EXPLAIN, entity)
 
 
+def agree(
+    by: Agent, answers: Sequence[Answer], *, joint_id: str, text: str, agreement: float, verdict: Verdict
+) -> Entry:
+    """Several models were asked the same; `text` is what most of them say."""
+    said = [
+        {"answer_id": one.answer_id, "sequence": one.audit_id, "model": digest_model(one.model)}
+        for one in answers
+    ]
+    entity = {"answers": said, "answer": text, "agreement": agreement}
+    study = answers[0].image.study_instance_uid
+    return _did(by, Action.AGREE, joint_id, entity, study=study, verdict=verdict)
+
+
 def first_read(by: Agent, answered: Event, *, entity: Mapping[str, JSON]) -> Entry:
     """A person answered before the model's answer was shown, or skipped that."""
     return _following(by, answered, Action.FIRST_READ, entity)
@@ -203,6 +230,43 @@ def sign(by: Agent, answered: Event, *, entity: Mapping[str, JSON]) -> Entry:
 def add_addendum(by: Agent, answered: Event, *, entity: Mapping[str, JSON]) -> Entry:
     """A person added to what was signed."""
     return _following(by, answered, Action.ADDENDUM, entity)
+
+
+def index(by: Agent, *, study: str, patient: str | None, model: str, entity: Mapping[str, JSON]) -> Entry:
+    """Images of a study are about to be added to an index of earlier cases, or taken out of it."""
+    return Entry(
+        agent=by.name,
+        role=by.role,
+        action=Action.INDEX,
+        subject=study,
+        patient=patient,
+        study=study,
+        model=model,
+        entity=entity,
+    )
+
+
+def find_similar(
+    by: Agent,
+    lookup: Lookup,
+    *,
+    study: str | None,
+    patient: str | None,
+    entity: Mapping[str, JSON],
+    refused: bool = False,
+) -> Entry:
+    """Cases were looked up for a study, or one is about to be shown: then `study` and `patient` are its."""
+    return Entry(
+        agent=by.name,
+        role=by.role,
+        action=Action.FIND_SIMILAR,
+        subject=lookup.name,
+        outcome="refused" if refused else "success",
+        patient=patient,
+        study=study,
+        model=lookup.model,
+        entity={"index": lookup.index, **entity},
+    )
 
 
 def practise(by: Agent, *, subject: str, verdict: ReviewVerdict, entity: Mapping[str, JSON]) -> Entry:

@@ -109,6 +109,8 @@ def describe_settings(settings: Settings, key: bytes) -> dict[str, JSON]:
         "blind_first": settings.blind_first,
         "double_reading": settings.double_reading,
         "practice": None if settings.practice is None else str(settings.practice),
+        "similar_index": None if settings.similar_index is None else str(settings.similar_index),
+        "similar_model": settings.similar_model,
         "session_minutes": settings.session_minutes,
         "proxy_header": settings.proxy_header,
         "people": dict(settings.people),

@@ -40,7 +40,8 @@ class Settings:
     adapter: str | None = None
     """Folder of a LoRA adapter."""
     device: str | None = None
-    """`cpu`, `cuda`, `cuda:0` and so on, or `mps`; None for the GPU where there is one."""
+    """`cpu`, `cuda`, `cuda:0` and so on, or `mps`; `auto` for several GPUs, `vision=cuda:0,language=cuda:1`
+    for the two parts apart; None for the GPU where there is one."""
     precision: Precision | None = None
     """Of the weights; None for float32 on a CPU, and for what the checkpoint has elsewhere."""
     threads: int | None = None
@@ -55,6 +56,10 @@ class Settings:
     """Whether an answer is signed only once two people reviewed it, and a third where they differ."""
     practice: Path | None = None
     """Cases to practise on, a .jsonl file or its folder: the screens plant wrong answers in some of them."""
+    similar_index: Path | None = None
+    """Folder of the index of earlier cases, which `medvqa similar index` makes."""
+    similar_model: str | None = None
+    """Folder or name of the contrastive model that the index was made by."""
     session_minutes: int = 30
     """Minutes without a click after which the screens ask who is there; from 1."""
     proxy_header: str | None = None
@@ -66,6 +71,8 @@ class Settings:
 
 
 _KEYS = tuple(known.name for known in fields(Settings))
+_DEVICE = r"(?:cpu|mps|cuda(?::\d+)?)"
+_DEVICES = re.compile(rf"auto|{_DEVICE}|vision=(?:disk|{_DEVICE}),language=(?:disk|{_DEVICE})")
 _NUMBERS = ("threads", "session_minutes")
 _SWITCHES = ("blind_first", "double_reading")
 _ROLES = tuple(role for role in PERMISSIONS if role != "local")
@@ -143,15 +150,18 @@ def _check(key: str, value: Any, place: str) -> Any:
         return _check_people(value, place)
     if not isinstance(value, str) or not value.strip():
         raise SettingsError(f"{place} must be text and not empty, got {value!r}")
-    if key == "device" and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", value):
-        raise SettingsError(f"{place} must be cpu, cuda, cuda:0 and so on, or mps, got {value!r}")
+    if key == "device" and not _DEVICES.fullmatch(value):
+        raise SettingsError(
+            f"{place} must be cpu, cuda, cuda:0 and so on, mps, auto, or vision=cuda:0,language=cuda:1, "
+            f"got {value!r}"
+        )
     if key == "precision" and value not in get_args(Precision):
-        raise SettingsError(f"{place} must be fp32, bf16 or int8, got {value!r}")
+        raise SettingsError(f"{place} must be one of {', '.join(get_args(Precision))}, got {value!r}")
     if key == "unfamiliar" and value not in ("refuse", "warn"):
         raise SettingsError(f"{place} must be refuse or warn, got {value!r}")
     if key == "audit_url" and "://" not in value:
         return _sqlite_url(Path(value))
-    if key in ("key_folder", "studies", "practice"):
+    if key in ("key_folder", "studies", "practice", "similar_index"):
         return Path(value).expanduser().absolute()
     return value
 

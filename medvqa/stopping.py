@@ -46,8 +46,8 @@ def stopped(log: Log, study: str | None = None) -> Event | None:
     return last if last is not None and last.action == Action.STOP else None
 
 
-def require_running(log: Log, study: str) -> None:
-    """Raise where answering about a study was stopped.
+def require_running(log: Log, study: str | None) -> None:
+    """Raise where answering about a study, or with None about all, was stopped.
 
     Raises:
         StoppedError: With who stopped it, and why.

@@ -30,8 +30,9 @@ HeatmapMethod: TypeAlias = Literal[
     "occlusion",
     "grad_cam",
 ]
-Precision: TypeAlias = Literal["fp32", "bf16", "int8"]
-"""Of weights. `int8`: the decoder's, by PyTorch's dynamic quantisation; the image is seen in float32."""
+Precision: TypeAlias = Literal["fp32", "bf16", "int8", "8bit", "4bit"]
+"""Of weights. `int8`: the decoder's, by PyTorch's dynamic quantisation on a CPU, which sees the image in
+float32. `8bit` and `4bit`: all linear layers', by bitsandbytes on an NVIDIA GPU."""
 HeatmapLevel: TypeAlias = Literal["good", "weak", "chance"]
 """Of a heatmap: better than random maps and edges; than random maps alone; no better than random maps."""
 Verdict: TypeAlias = Literal["grounded", "fragile", "image_blind", "unsure"]

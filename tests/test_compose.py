@@ -24,6 +24,7 @@ from medvqa.models.compose.building import compose
 from medvqa.models.compose.configuration import Bridge
 from medvqa.models.compose.towers import grid_of
 from medvqa.models.loading import load_model
+from medvqa.models.network import generate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,7 +149,7 @@ def test_three_in_a_padded_batch_are_answered_as_one_by_one(parts: tuple[str, st
     model = seeing(parts)
     inputs = model._prompting.process(images(), QUESTIONS)
     assert (inputs["attention_mask"][:, 0] == 0).any()
-    answers, logarithms = model._network.generate(inputs, **model._decoding)
+    answers, logarithms = generate(model.module, inputs, **model._decoding)
     for row, (image, question) in enumerate(zip(images(), QUESTIONS, strict=True)):
         said = model.generate(image, question)
         assert tuple(answers[row, : len(said.token_ids)].tolist()) == said.token_ids

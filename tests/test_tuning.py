@@ -250,6 +250,13 @@ def assert_learned(tuned: Tuned, data: Path, base: str, out: Path) -> int:
     model = load_model(base, adapter=out)
     cases = read_cases(data, split="val")
     right = sum(model.generate(read_image(case), case.question).text == case.answer for case in cases)
+    # The loss was that of matrices beside the weights; what is loaded has them merged.
+    losses: list[float] = []
+    for case in cases:
+        token_ids = (*model.tokens_of(case.answer), 2)
+        likelihood = model.log_likelihood(read_image(case), case.question, token_ids)
+        losses.append(-likelihood / len(token_ids))
+    assert np.mean(losses) == pytest.approx(tuned.state.best.loss, abs=1e-5)
     assert tuned.state.best.right == {"all": (right, 12)}
     assert tuned.trainable / tuned.parameters < lora.MOST_TRAINABLE
     return right
@@ -390,16 +397,21 @@ def test_two_processes_make_an_adapter_that_works(data: Path, bases: Any, tmp_pa
     [
         ({"rank": 64}, r"would train \d+\.\d% .* lower --rank"),
         ({"targets": "nothing_like_it"}, "no linear layer .* named nothing_like_it"),
-        ({"quantise": "4bit"}, r"--quantise 4bit needs .*medvqa\[quantised\]"),
         ({"precision": "fp16"}, "--precision fp16 needs a GPU"),
         ({"learning_rate": 1e30}, "loss is not a number .* lower --learning-rate"),
     ],
 )
-@pytest.mark.skipif(torch.cuda.is_available(), reason="two of these need a machine without GPU")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="one of these needs a machine without GPU")
 def test_settings_that_cannot_be_are_refused(
     data: Path, bases: Any, tmp_path: Path, settings: dict[str, Any], part: str
 ) -> None:
     assert_refused(part, lambda: tune(data, bases("llava"), tmp_path / "out", **settings))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="of a machine without GPU")
+def test_quantising_without_a_gpu_is_refused(data: Path, bases: Any, tmp_path: Path) -> None:
+    part = r"4bit weights need an NVIDIA GPU .*medvqa\[quantised\]"
+    assert_refused(part, lambda: tune(data, bases("llava"), tmp_path / "out", quantise="4bit"), ModelError)
 
 
 def assert_refused(part: str, call: Any, kind: type[MedvqaError] = TrainingError) -> None:

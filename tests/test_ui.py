@@ -22,12 +22,19 @@ import numpy as np
 import pydicom.data
 import pytest
 from streamlit.testing.v1 import AppTest
+from tiny_contrastive import write_contrastive
 
 import audit
 import ui
 from audit.keys import create_key
 from medvqa.checks.verdict import MEANINGS
+from medvqa.models.contrastive import load_contrastive
+from medvqa.records import Agent
+from medvqa.retrieval.index import CaseIndex
+from medvqa.retrieval.similar import SIMILARITY, index_study
+from medvqa.sessions import begin_session
 from medvqa.signing_keys import signing_key_path
+from medvqa.study import read_study
 from medvqa.types import NOT_FOR_DIAGNOSIS, HeatmapLevel
 from ui.desk import Desk
 from ui.messages import plain
@@ -400,6 +407,36 @@ def test_a_prior_stands_beside_with_its_distance_and_is_recorded_as_opened(
     assert [event.study for event in opened] == ["1.2.3.0", "1.2.3.1"]
     assert opened[1].entity["source"] == "beside another"
     assert "2025" not in words(page)
+
+
+def test_similar_cases_are_found_where_the_settings_name_an_index(tmp_path: Path, trail: Path) -> None:
+    model = load_contrastive(write_contrastive(tmp_path / "clip"))
+    for number in (1, 2):
+        dataset = dicom_builder.image(PatientID=f"{number}")
+        dataset.StudyInstanceUID = f"1.2.3.{number}"
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}.1"
+        dicom_builder.write(tmp_path / f"{number}.dcm", dataset)
+    with audit.Log(f"sqlite:///{trail}") as log:
+        begun = begin_session(log, Agent(name="dr-17"), key_folder=tmp_path / "keys")
+        index = CaseIndex(tmp_path / "cases", model.identity, create=True)
+        index_study(begun, index, model, read_study(tmp_path / "1.dcm"))
+    page = open_study(AppTest.from_file(PAGES, default_timeout=200).run(), tmp_path / "2.dcm")
+    assert "Similar earlier cases" not in [one.label for one in page.expander]
+    configure('similar_index = "cases"\nsimilar_model = "clip"\n')
+    page = open_study(AppTest.from_file(PAGES, default_timeout=200).run(), tmp_path / "2.dcm")
+    assert SIMILARITY not in words(page)
+    press(page, "Find")
+    assert not page.exception
+    assert "+1.000 study 1.2.3.1" in words(page).replace("**", "")
+    assert "Nothing about it was signed." in words(page)
+    assert SIMILARITY in words(page)
+    page.text_input(key="similar text").set_value("a chest x ray")
+    press(page, "Find")
+    assert "Most like: a chest x ray" in words(page)
+    assert [event.study for event in events(trail, "find_similar")] == ["1.2.3.2", "1.2.3.1"] * 2
+    (tmp_path / "cases" / "index.sqlite").unlink()
+    press(page, "Find")
+    assert "holds no index" in words(page)
 
 
 def test_uploads_are_read_under_neutral_names(page: AppTest) -> None:

@@ -346,6 +346,7 @@ def _florence2() -> tuple[Any, Any]:
         "num_heads": [2, 4, 4, 4],
         "num_groups": [2, 4, 4, 4],
         "window_size": 4,
+        "drop_path_rate": 0.0,
         "projection_dim": 32,
     }
     config = hf.Florence2Config(text_config=text, vision_config=vision, image_token_id=words.image_token_id)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
 
     from medvqa import Study
+    from medvqa.retrieval.similar import Similar
     from medvqa.types import HeatmapMethod
     from ui.priors import Prior
     from ui.stacks import Served
@@ -34,6 +35,10 @@ class Desk:
     """What came in place of the last answer."""
     came: dict[str, Came] = field(default_factory=dict[str, "Came"])
     """Last of each answer, by its id; the trail has answers of other days too, but no map of them."""
+    similar: Similar | None = None
+    """What the last look-up of similar cases found."""
+    similar_to: str = ""
+    """What it looked for, for a person."""
     shown: str | None = None
     """Id of the answer whose map the viewer can show."""
     seen: dict[str, set[int]] = field(default_factory=dict[str, "set[int]"])

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from medvqa.models.base import Generation
-    from medvqa.models.families import TokenGrid
     from medvqa.models.huggingface import HuggingFaceModel
+    from medvqa.models.layouts import Box
     from medvqa.types import Image, Pixels
 
-_MOST = 8
+MOST_CELLS = 8
 """Cells along an edge: 64 versions of the image are what a person waits for."""
 _AT_ONCE = 16
 
@@ -49,8 +49,8 @@ def occlusion_heatmap(
     scalar = scalar_of(target, model, generation)
     empty, described = BASELINES[baseline]
     grid = model.token_grid(prompt.image)
-    cells = (min(grid.rows, _MOST), min(grid.columns, _MOST))
-    versions = list(_hide_cells(image, empty(image).pixels, grid, cells))
+    cells = (min(grid.rows, MOST_CELLS), min(grid.columns, MOST_CELLS))
+    versions = list(hide_cells(image, empty(image).pixels, grid.box, cells))
     scores = [scalar.score(model, prompt, prompt.image.features)]
     with torch.inference_mode():
         for start in range(0, len(versions), _AT_ONCE):
@@ -66,9 +66,16 @@ def occlusion_heatmap(
     )
 
 
-def _hide_cells(image: Image, filling: Pixels, grid: TokenGrid, cells: tuple[int, int]) -> Iterator[Image]:
-    """Versions of the image with one cell each replaced, in reading order."""
-    top, left, bottom, right = grid.box
+def hide_cells(image: Image, filling: Pixels, box: Box, cells: tuple[int, int]) -> Iterator[Image]:
+    """Versions of the image with one cell each of a part of it replaced, in reading order.
+
+    Args:
+        image: Shape (rows, columns).
+        filling: What shows in place of a cell, shaped like the image's pixels.
+        box: The part, as fractions of rows and columns.
+        cells: Rows and columns of cells in that part.
+    """
+    top, left, bottom, right = box
     rows, columns = image.shape
     row_edges = _edges(top, bottom, cells[0], rows)
     column_edges = _edges(left, right, cells[1], columns)

@@ -28,6 +28,15 @@ class Generation:
         return sum(token.log_probability for token in self.tokens)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shot:
+    """An example that a model is shown before it is asked."""
+
+    image: Image
+    question: str
+    answer: str
+
+
 class VisionLanguageModel(Protocol):
     """Anything that answers a question about an image and says how likely an answer is."""
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError
 
 from medvqa.errors import ModelError
 from medvqa.models.calibration import FAMILIARITY_FILE
@@ -17,8 +19,12 @@ from medvqa.models.calibration import FAMILIARITY_FILE
 DEFAULT_MODEL = "default"
 """Names the small model that ships with medvqa."""
 
+UNLOADABLE = (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, SafetensorError)
+"""What transformers and peft raise for a checkpoint that cannot be loaded."""
+
 _DEFAULT_FOLDER = Path(__file__).parent / "weights"
 _NEEDED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _WEIGHT_FILES = ("config.json", "generation_config.json", "*.safetensors")
 _TOKENIZER_FILES = (
     *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.model"),
@@ -26,28 +32,78 @@ _TOKENIZER_FILES = (
 )
 
 
-def find_checkpoint(name_or_path: str | Path) -> Path:
+def find_checkpoint(name_or_path: str | Path, *, with_code: bool = False) -> Path:
     """The folder that holds a model or an adapter.
 
     Args:
-        name_or_path: `default`, a folder, or a name on the Hugging Face hub, which is downloaded where that
-            is allowed and otherwise taken from the local cache.
+        name_or_path: `default`, a folder, or a name on the Hugging Face hub, perhaps with a revision behind
+            it: `org/name@revision`. What is in the local cache is taken from there, and the network not
+            asked: a branch stays as it was downloaded first.
+        with_code: Also fetch the Python files that come with it, to be run; of a hub name only where the
+            revision is a commit, for a branch may hold other code tomorrow.
 
     Raises:
-        ModelError: If there is no such folder, name or connection.
+        ModelError: If there is no such folder, name or connection, or code is not pinned.
     """
     if str(name_or_path) == DEFAULT_MODEL:
         return _DEFAULT_FOLDER
     path = Path(name_or_path).expanduser()
     if path.is_dir():
         return path
+    name, _, revision = str(name_or_path).partition("@")
+    if with_code and not _COMMIT.fullmatch(revision):
+        raise ModelError(
+            f"the code of {name!r} is only run at a pinned revision; read it on the hub, and give "
+            f"{name}@ followed by the 40 digits of the commit that you read"
+        )
+    wanted: dict[str, Any] = {
+        "revision": revision or None,
+        "allow_patterns": [*_NEEDED, *(["*.py"] if with_code else [])],
+    }
     try:
-        return Path(snapshot_download(str(name_or_path), allow_patterns=_NEEDED))
+        cached = Path(snapshot_download(name, local_files_only=True, **wanted))
+        if _is_complete(cached):
+            return cached
+    except (LocalEntryNotFoundError, HFValidationError, OSError):
+        pass  # not downloaded yet
+    try:
+        return Path(snapshot_download(name, **wanted))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
         raise ModelError(
             f"{str(name_or_path)!r} is neither a folder nor a model in the local cache, and the hub was not "
             f"reached; give a folder that holds config.json, or the name {DEFAULT_MODEL!r}"
         ) from error
+
+
+def _is_complete(folder: Path) -> bool:
+    """Whether a download came to its end: settings, and all files of weights that an index names."""
+    index = _read_json(folder / "model.safetensors.index.json")
+    files = set(index.get("weight_map", {}).values()) or {"model.safetensors", "adapter_model.safetensors"}
+    found = [(folder / file).is_file() for file in files]
+    settings = any((folder / file).is_file() for file in ("config.json", "adapter_config.json"))
+    return settings and (all(found) if index else any(found))
+
+
+def first_line(error: Exception) -> str:
+    """Of another library's error, short enough for a sentence of ours."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
+
+
+def require_whole(report: Mapping[str, Any], folder: Path) -> None:
+    """Refuse weights that lack some of the model's, which would be random.
+
+    Args:
+        report: Of `from_pretrained` with `output_loading_info`.
+        folder: Of the checkpoint.
+
+    Raises:
+        ModelError: If so.
+    """
+    if missing := report["missing_keys"]:
+        raise ModelError(
+            f"weights in {folder.name!r} lack {len(missing)} of the model's tensors, such as {min(missing)}; "
+            "they would be random, so fetch the checkpoint again"
+        )
 
 
 def declared_modalities(folder: Path) -> frozenset[str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from medvqa.errors import ModelError
 from medvqa.models import attention, layouts, processors, queries, reading, tiles
@@ -38,21 +38,28 @@ class Family:
     Channels are summed. The first map is that of the first grid, and all have as many pixels a token.
     """
     looks: Callable[[Network, EncodedImage], Tensor | None] | None = None
-    """Where image tokens look that have no place of their own, (tokens, patches); the grids are of patches."""
+    """Where image tokens look that have no place, (tokens, patches); the grids are then of patches."""
     process: Callable[..., Any] = processors.process_turns
     """(processor, pictures of each prompt, prompts, options) to the model's inputs."""
+    padding_side: Literal["left", "right"] = "left"
+    """Where shorter prompts of a batch are padded: a decoder goes on at the right, an encoder counts from the
+    left."""
     see: Callable[[Any, Mapping[str, Tensor]], Any] = reading.see_features
     """(network's core, inputs) to an output whose `pooler_output` is the image's tokens."""
     seen_inputs: frozenset[str] | None = None
     """Inputs of `see`; None for those that `get_image_features` takes."""
+    follow: Callable[..., dict[str, Tensor]] = reading.follow_words
+    """(inputs, answer, `answer_fill`, configuration) to the inputs of prompt and answer."""
     read: Callable[..., Any] = reading.read_among_words
-    """(network, its inputs, answer, what was seen, `answer_fill`, options) to the decoder's output."""
+    """(network, inputs of prompt and answer, what was seen, options) to the decoder's output."""
     attend: Callable[[Callable[..., Any], Any], tuple[Any, tuple[Attention, ...]]] = attention.among_words
     """(reading with further options, network) to the output, with the attention of each layer."""
     looked_up: bool = False
     """Whether the image's tokens are the memory that words look up, and not words themselves."""
     generates_from_pixels: bool = False
     """Whether `generate` takes no image that was seen before."""
+    several_images: bool = True
+    """Whether a prompt may hold more than one."""
     sees_question: bool = False
     """Whether the image's tokens depend on the question."""
     loose: bool = False
@@ -76,7 +83,8 @@ class Family:
 def _template(question: str, *, image: str = "", answer: str = "") -> str:
     """Of Jinja: turns of a person, an image and `question`, and the model's answers."""
     return (
-        "{% for m in messages %}{% if m['role'] == 'user' %}{% for c in m['content'] %}{% if c['type'] == 'image' %}"
+        "{% for m in messages %}{% if m['role'] == 'user' %}{% for c in m['content'] %}"
+        "{% if c['type'] == 'image' %}"
         + image
         + "{% else %}"
         + question
@@ -102,8 +110,10 @@ _QFORMER = partial(
     Family,
     grids=layouts.patch_grid,
     looks=queries.qformer_looks,
+    process=processors.process_one_by_one,
     read=reading.read_queries,
     attend=attention.in_language_model,
+    several_images=False,
     generates_from_pixels=True,
     shares_prefix=False,
     processing={"add_special_tokens": True},
@@ -117,8 +127,11 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         # Its encoder reads the image and one of its task prompts; a bare question is no such.
         "florence2": Family(
             grids=layouts.florence_grid,
+            follow=reading.follow_by_decoder,
             read=reading.read_by_encoder,
+            padding_side="right",
             attend=attention.of_encoder_and_decoder,
+            several_images=False,
             looked_up=True,
             generates_from_pixels=True,
             shares_prefix=False,

@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 
 from medvqa.errors import ModelError
-from medvqa.models.base import Generation
+from medvqa.models.decoding import describe_answer, greedy, image_token_of
 from medvqa.models.encoding import EncodedImage, Prompt, content_digest, continued, features_of
-from medvqa.models.network import Network, repeated
+from medvqa.models.network import Network, generate, repeated
+from medvqa.models.plain import PlainModel
 from medvqa.models.prompting import Prompting
-from medvqa.types import Token
 
 if TYPE_CHECKING:
     from medvqa.models.attention import Attention, Tokens
+    from medvqa.models.base import Generation, Shot
     from medvqa.models.calibration import Calibration
     from medvqa.models.encoding import Prefix
     from medvqa.models.layouts import Box, TokenGrid
@@ -55,23 +56,13 @@ class HuggingFaceModel:
             name=identity.name,
             max_new_tokens=identity.parameters["max_new_tokens"],
         )
-        # A checkpoint's own generation settings may ask for beams; an image token is no word of an answer.
-        self._decoding: dict[str, Any] = {
-            "do_sample": False,
-            "num_beams": 1,
-            "suppress_tokens": [self.image_token_id],
-            "max_new_tokens": identity.parameters["max_new_tokens"],
-        }
+        self.image_token_id = image_token_of(model.config, processor)
+        """Marks an image's place in a prompt."""
+        self._decoding = greedy(identity, self.image_token_id)
         self._encoded: OrderedDict[tuple[str, str], EncodedImage] = OrderedDict()
         self.identity = identity
         self.modalities = modalities
         self.calibration = calibration
-
-    @property
-    def image_token_id(self) -> int:
-        """The token that marks an image's place in a prompt."""
-        known = getattr(self.module.config, "image_token_id", None)
-        return self._processor.image_token_id if known is None else known
 
     @property
     def module(self) -> Any:
@@ -128,7 +119,7 @@ class HuggingFaceModel:
         """The texts alone, for one question about each image, as one batch padded on the left."""
         inputs = self._prompting.process(images, questions)
         with torch.inference_mode():
-            answers, _ = self._network.generate(inputs, **self._decoding)
+            answers, _ = generate(self.module, inputs, **self._decoding)
         return [
             text.strip() for text in self._processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
         ]
@@ -221,7 +212,7 @@ class HuggingFaceModel:
 
         Returns:
             Log-probabilities, shape (1, answer tokens), and the layers in order. Row `words - answer tokens -
-            1 + i` of words predicts answer token i. All are differentiable, and the logarithms in the weights.
+            1 + i` of words predicts answer token i. The logarithms are differentiable in the weights.
         """
         return self._network.attentions(prompt, token_ids, features)
 
@@ -288,6 +279,16 @@ class HuggingFaceModel:
         """
         return self._family.pixel_maps(attribution, self._processor, encoded)
 
+    def with_shots(self, shots: Sequence[Shot]) -> PlainModel:
+        """The same model, shown examples before each question.
+
+        Raises:
+            ModelError: If it reads one image at a time.
+        """
+        return PlainModel(
+            self.module, self._processor, self.identity, shots=shots, modalities=self.modalities
+        )
+
     def altered(self, alter: Callable[[Any], None]) -> HuggingFaceModel:
         """A copy whose weights went through `alter`, which is given the PyTorch module.
 
@@ -322,26 +323,13 @@ class HuggingFaceModel:
 
     def _generate(self, prompts: Sequence[Prompt], inputs: Mapping[str, Any]) -> list[Generation]:
         """Greedy decoding, a row a prompt; a row that ended earlier than others is cut at its end."""
-        answers, chosen = self._network.generate(inputs, **self._decoding)
+        answers, chosen = generate(self.module, inputs, **self._decoding)
         return [
-            self._describe(prompt, token_ids, logarithms)
+            describe_answer(
+                self.module, self._processor.tokenizer, prompt.input_ids[0], token_ids, logarithms
+            )
             for prompt, token_ids, logarithms in zip(prompts, answers.tolist(), chosen.tolist(), strict=True)
         ]
-
-    def _describe(self, prompt: Prompt, token_ids: list[int], logarithms: list[float]) -> Generation:
-        ends = self.module.generation_config.eos_token_id
-        last = {ends} if isinstance(ends, int) else set(ends or ())
-        count = next((place for place, token in enumerate(token_ids, 1) if token in last), len(token_ids))
-        tokenizer = self._processor.tokenizer
-        return Generation(
-            text=tokenizer.decode(token_ids[:count], skip_special_tokens=True).strip(),
-            tokens=tuple(
-                Token(text=tokenizer.decode([token_id]), log_probability=logarithm)
-                for token_id, logarithm in zip(token_ids[:count], logarithms, strict=False)
-            ),
-            token_ids=tuple(token_ids[:count]),
-            prompt_token_ids=tuple(prompt.input_ids[0].tolist()),
-        )
 
     def _encode(self, image: Image, question: str) -> EncodedImage:
         with torch.no_grad():  # not inference_mode: explanations go through these tensors backwards

@@ -107,7 +107,7 @@ def florence_grid(processor: Any, encoded: EncodedImage) -> tuple[TokenGrid, ...
     return complete((TokenGrid(first=1, rows=side, columns=side, box=covered),), encoded, placeless=1)
 
 
-def first_picture(attribution: Tensor, _: Any, encoded: EncodedImage) -> list[tuple[Tensor, Box]]:
+def first_picture(attribution: Tensor, _: Any, __: EncodedImage) -> list[tuple[Tensor, Box]]:
     """Of pixel values (1, images, channels, rows, columns), squeezed to a square; one image."""
     return [(attribution[0, 0].sum(0), WHOLE)]
 

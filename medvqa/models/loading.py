@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-import platform
-from importlib.metadata import version
+import atexit
+import shutil
+from dataclasses import replace
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, cast
 
 import torch
 from peft import PeftModel, get_peft_model_state_dict
 from peft.utils.save_and_load import load_peft_weights
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForImageTextToText
+from transformers import (
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    AutoConfig,
+    AutoModelForImageTextToText,
+)
 
 from medvqa.errors import ModelError
 from medvqa.models.calibration import calibration_sha256, read_calibration
 from medvqa.models.checkpoints import (
     DEFAULT_MODEL,
+    UNLOADABLE,
     adapter_sha256,
     declared_modalities,
     find_checkpoint,
-    tokenizer_sha256,
-    weights_sha256,
+    first_line,
+    require_whole,
 )
+from medvqa.models.decoding import decoding_parameters
+from medvqa.models.devices import Placement, device_map, parse_device
 from medvqa.models.families import family_of
 from medvqa.models.huggingface import HuggingFaceModel
-from medvqa.models.precision import dtype_of, round_to_int8
+from medvqa.models.identifying import identify
+from medvqa.models.precision import attention_kernel, dtype_of, quantisation, round_to_int8
 from medvqa.models.processors import read_processor
-from medvqa.prompts import PROMPT_VERSION
-from medvqa.types import ModelIdentity, Precision
-
-_LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "numpy", "pillow", "monai", "pydicom", "captum")
-_UNLOADABLE = (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, SafetensorError)
+from medvqa.types import Precision
 
 
 def load_model(
@@ -48,7 +53,7 @@ def load_model(
     Args:
         name_or_path: `default`, a folder, or a name on the Hugging Face hub.
         adapter: A folder or hub name of a peft adapter made for that model.
-        device: Such as `cpu` or `cuda:0`; by default the GPU where there is one.
+        device: As for `medvqa.models.devices.parse_device`; by default the GPU where there is one.
         precision: Of the weights; by default float32 on a CPU, and what the checkpoint has elsewhere. `int8`
             answers faster where a decoder is large, and knows no heatmaps by gradients.
         max_new_tokens: Longest answer.
@@ -59,41 +64,40 @@ def load_model(
             such device or precision.
     """
     folder = find_checkpoint(name_or_path)
-    place = _usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    processor, model = read_checkpoint(folder, dtype=dtype_of(precision, place))
+    placement = parse_device(device)
+    place = placement.first
+    dtype, options = dtype_of(precision, place), dict[str, Any]()
+    if precision in ("8bit", "4bit"):
+        options["quantization_config"] = quantisation(precision, dtype)
+        options["device_map"] = {"": place}
+    processor, model = read_checkpoint(folder, dtype=dtype, placement=placement, **options)
     adapter_folder = find_checkpoint(adapter) if adapter is not None else None
     if adapter_folder is not None:
         model = _with_adapter(model, adapter_folder)
     if precision == "int8":
         round_to_int8(model)
     beside = folder if adapter_folder is None else adapter_folder
-    weights = weights_sha256(folder)
-    adapted = None if adapter_folder is None else adapter_sha256(adapter_folder)
-    calibration = (
-        read_calibration(beside, weights_sha256=weights, adapter_sha256=adapted) if calibrated else None
+    identity = identify(
+        str(name_or_path),
+        folder,
+        model,
+        place=place,
+        parameters=decoding_parameters(max_new_tokens),
+        dtype=precision if precision in ("int8", "8bit", "4bit") else None,
     )
-    identity = ModelIdentity(
-        name=str(name_or_path),
-        model_type=model.config.model_type,
-        tokenizer_sha256=tokenizer_sha256(folder),
+    identity = replace(
+        identity,
         adapter=None if adapter is None else str(adapter),
+        adapter_sha256=None if adapter_folder is None else adapter_sha256(adapter_folder),
         calibration_sha256=calibration_sha256(beside) if calibrated else None,
-        weights_sha256=weights,
-        adapter_sha256=adapted,
-        prompt_version=PROMPT_VERSION,
-        parameters={
-            "decoding": "greedy",
-            "max_new_tokens": max_new_tokens,
-            "dtype": "int8" if precision == "int8" else str(model.dtype).removeprefix("torch."),
-            "device": place.type,
-            "threads": torch.get_num_threads(),
-            "attention": model.config._attn_implementation,
-            "hardware": _hardware(place),
-        },
-        libraries={"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
     )
+    calibration = None
+    if calibrated:
+        calibration = read_calibration(
+            beside, weights_sha256=identity.weights_sha256, adapter_sha256=identity.adapter_sha256
+        )
     return HuggingFaceModel(
-        model.to(place),
+        model if hasattr(model, "hf_device_map") else model.to(place),
         processor,
         identity,
         modalities=declared_modalities(folder),
@@ -101,12 +105,15 @@ def load_model(
     )
 
 
-def read_checkpoint(folder: Path, *, dtype: Any, **options: Any) -> tuple[Any, Any]:
+def read_checkpoint(
+    folder: Path, *, dtype: Any, placement: Placement | None = None, **options: Any
+) -> tuple[Any, Any]:
     """Processor and model; only safetensors files are read, since only they are in the model's digest.
 
     Args:
         folder: Of the checkpoint.
         dtype: Of the weights, or `auto`.
+        placement: What goes where; None to leave all on the CPU.
         options: Further ones of `from_pretrained`, such as `quantization_config`.
 
     Raises:
@@ -114,22 +121,21 @@ def read_checkpoint(folder: Path, *, dtype: Any, **options: Any) -> tuple[Any, A
     """
     try:
         # Before the weights, which may be many gigabytes.
-        model_type = AutoConfig.from_pretrained(folder).model_type
+        config = AutoConfig.from_pretrained(folder)
+        model_type = config.model_type
         family_of(model_type)
+        if placement is not None:
+            options = {**_placed(placement, config, folder, dtype), **options}
         processor = read_processor(folder, model_type)
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
         )
         model, report = loaded
-    except _UNLOADABLE as error:
+    except UNLOADABLE as error:
         raise ModelError(
-            f"{folder.name!r} cannot be loaded as an image-text-to-text model: {_first_line(error)}"
+            f"{folder.name!r} cannot be loaded as an image-text-to-text model: {first_line(error)}"
         ) from error
-    if missing := report["missing_keys"]:
-        raise ModelError(
-            f"weights in {folder.name!r} lack {len(missing)} of the model's tensors, such as {min(missing)}; "
-            "they would be random, so fetch the checkpoint again"
-        )
+    require_whole(report, folder)
     template = processor.chat_template or family_of(model_type).template
     if getattr(processor, "image_processor", None) is None or not template:
         raise ModelError(
@@ -139,18 +145,26 @@ def read_checkpoint(folder: Path, *, dtype: Any, **options: Any) -> tuple[Any, A
     return processor, model
 
 
-def _usable_device(name: str) -> torch.device:
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:  # builds without CUDA assert
-        raise ModelError(f"device {name!r} cannot be used: {_first_line(error)}; choose cpu") from error
+def _placed(placement: Placement, config: Any, folder: Path, dtype: Any) -> dict[str, Any]:
+    """Options of `from_pretrained`: what goes where, and with which attention."""
+    options: dict[str, Any] = {}
+    if placement.parts is not None:
+        options = {"device_map": device_map(placement, folder), "offload_folder": _offload_folder(placement)}
+    mapping: Any = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    # What the checkpoint has is not known before it is loaded; published ones are in half precision.
+    numbers = torch.bfloat16 if dtype == "auto" else dtype
+    if kernel := attention_kernel(mapping.get(type(config), None), placement.first, numbers):
+        options["attn_implementation"] = kernel
+    return options
 
 
-def _hardware(place: torch.device) -> str:
-    """What decides how floats are summed: the GPU, or the processor's instruction set as PyTorch uses it."""
-    if place.type == "cuda":
-        return torch.cuda.get_device_name(place)
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+def _offload_folder(placement: Placement) -> str | None:
+    """For what stays on disk: files of this process alone, removed at its end."""
+    if not isinstance(placement.parts, tuple) or "disk" not in placement.parts:
+        return None
+    folder = mkdtemp(prefix="medvqa-offload-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _with_adapter(model: Any, folder: Path) -> Any:
@@ -163,12 +177,8 @@ def _with_adapter(model: Any, folder: Path) -> Any:
         if strays:
             raise ValueError(f"{len(strays)} matrices do not match, such as {strays[0]}")
         return adapted.merge_and_unload()
-    except _UNLOADABLE as error:
+    except UNLOADABLE as error:
         raise ModelError(
-            f"adapter {folder.name!r} does not fit this model: {_first_line(error)}; "
+            f"adapter {folder.name!r} does not fit this model: {first_line(error)}; "
             "pass the base model that it was tuned from with --model"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")

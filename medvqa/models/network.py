@@ -43,10 +43,9 @@ class Network:
     @cached_property
     def tower_inputs(self) -> frozenset[str]:
         """Names of what the image tower takes."""
-        named = self.family.seen_inputs
-        return (
-            frozenset(inspect.signature(self.core.get_image_features).parameters) if named is None else named
-        )
+        if self.family.seen_inputs is not None:
+            return self.family.seen_inputs
+        return frozenset(inspect.signature(self.core.get_image_features).parameters)
 
     def for_decoder(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Those of the processor's inputs that the decoder reads."""
@@ -87,20 +86,6 @@ class Network:
         if self.family.remembered is not None:
             setattr(self.core, self.family.remembered, torch.cat(remembered))
         return cache_of([prefix.cache for prefix in prefixes])
-
-    def generate(self, inputs: Mapping[str, Any], **decoding: Any) -> tuple[Tensor, Tensor]:
-        """New tokens, (rows, tokens), and their log-probabilities; all rows are as long as the longest."""
-        with torch.inference_mode():
-            output = self.module.generate(
-                **inputs,
-                **decoding,
-                return_dict_in_generate=True,
-                output_logits=True,
-                stopping_criteria=[_GoOn()],
-            )
-        answers = output.sequences[:, -len(output.logits) :]
-        log_probabilities = torch.stack(output.logits, 1).float().log_softmax(-1)
-        return answers, log_probabilities.gather(2, answers[:, :, None])[:, :, 0]
 
     def answer_log_probabilities(
         self, prompt: Prompt, token_ids: tuple[int, ...], features: Tensor
@@ -202,15 +187,29 @@ class Network:
         versions = len(features)
         answer = torch.tensor([token_ids], device=features.device).expand(versions, -1)
         inputs = {name: repeated(value, versions) for name, value in prompt.inputs.items()}
+        fill, config = self.family.answer_fill, self.module.config
         return partial(
             self.family.read,
             self.module,
-            inputs,
-            answer,
+            self.family.follow(inputs, answer, fill, config),
             with_features(prompt.image.output, features),
-            self.family.answer_fill,
             logits_to_keep=len(token_ids) + 1,
         )
+
+
+def generate(module: Any, inputs: Mapping[str, Any], **decoding: Any) -> tuple[Tensor, Tensor]:
+    """New tokens, (rows, tokens), and their log-probabilities; all rows are as long as the longest."""
+    with torch.inference_mode():
+        output = module.generate(
+            **inputs,
+            **decoding,
+            return_dict_in_generate=True,
+            output_logits=True,
+            stopping_criteria=[_GoOn()],
+        )
+    answers = output.sequences[:, -len(output.logits) :]
+    log_probabilities = torch.stack(output.logits, 1).float().log_softmax(-1)
+    return answers, log_probabilities.gather(2, answers[:, :, None])[:, :, 0]
 
 
 class _GoOn(StoppingCriteria):

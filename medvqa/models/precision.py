@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from importlib.util import find_spec
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
 from torch.ao.nn.quantized.dynamic import Linear as Int8Linear
 from torch.ao.quantization import quantize_dynamic  # pyright: ignore[reportDeprecated]
+from transformers import BitsAndBytesConfig
+from transformers.utils.import_utils import is_flash_attn_2_available
 
 from medvqa.errors import ModelError
 
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from medvqa.types import Precision
 
 PRECISIONS: Mapping[str, Precision] = MappingProxyType(
-    {"float32": "fp32", "bfloat16": "bf16", "int8": "int8"}
+    {"float32": "fp32", "bfloat16": "bf16", "int8": "int8", "8bit": "8bit", "4bit": "4bit"}
 )
 """By the name that stands in a model's identity."""
 
@@ -35,7 +38,37 @@ def dtype_of(precision: Precision | None, place: torch.device) -> Any:
         raise ModelError(f"precision must be one of {', '.join(PRECISIONS.values())}, got {precision!r}")
     if precision == "int8" and place.type != "cpu":
         raise ModelError(f"precision int8 is for a CPU, not for {place.type}; choose bf16 there")
-    return torch.bfloat16 if precision == "bf16" else torch.float32
+    return torch.bfloat16 if precision in ("bf16", "8bit", "4bit") else torch.float32
+
+
+def quantisation(bits: Literal["8bit", "4bit"], dtype: torch.dtype) -> BitsAndBytesConfig:
+    """What `from_pretrained` is told of weights in so many bits, computed with in `dtype`.
+
+    Raises:
+        ModelError: If this machine cannot.
+    """
+    if find_spec("bitsandbytes") is None or not torch.cuda.is_available():
+        raise ModelError(
+            f"{bits} weights need an NVIDIA GPU and bitsandbytes; run pip install 'medvqa[quantised]' on a "
+            "machine with one, or choose another precision"
+        )
+    if bits == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+def attention_kernel(model_class: Any, place: torch.device, dtype: Any) -> str | None:
+    """FlashAttention where card, numbers, model and an installed kernel allow it; None for the default."""
+    halves = dtype in (torch.bfloat16, torch.float16)
+    able = getattr(model_class, "_supports_flash_attn", False)
+    if place.type == "cuda" and halves and able and is_flash_attn_2_available():
+        return "flash_attention_2"
+    return None
 
 
 def round_to_int8(model: Any) -> None:

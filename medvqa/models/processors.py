@@ -8,10 +8,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from transformers import CONFIG_MAPPING, PROCESSOR_MAPPING, AutoProcessor
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import CONFIG_MAPPING, PROCESSOR_MAPPING, AutoProcessor, BatchFeature
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
+    from torch import Tensor
 
 
 def read_processor(folder: Path, model_type: str) -> Any:
@@ -56,6 +59,27 @@ def process_turns(
         padding=True,
         **{"add_special_tokens": False, **options},
     )
+
+
+def process_one_by_one(
+    processor: Any, pictures: Sequence[Sequence[Picture]], prompts: Sequence[str], options: Mapping[str, Any]
+) -> Any:
+    """The same for a processor that would pad between a picture's tokens and the words."""
+    rows = [
+        process_turns(processor, [shown], [prompt], options)
+        for shown, prompt in zip(pictures, prompts, strict=True)
+    ]
+
+    def padded(name: str) -> Tensor:
+        values = [row[name][0] for row in rows]
+        if values[0].ndim > 1:
+            return torch.stack(values)
+        fill = (processor.tokenizer.pad_token_id or 0) if name == "input_ids" else 0
+        # A Q-Former counts its words from the left.
+        side = "right" if name.startswith("qformer") else "left"
+        return pad_sequence(values, batch_first=True, padding_value=fill, padding_side=side)
+
+    return BatchFeature({name: padded(name) for name in rows[0]})
 
 
 def process_interleaved(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from jinja2 import TemplateError
 from PIL import Image as PillowImage
 
 from medvqa.errors import QuestionError
@@ -16,8 +18,11 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from medvqa.models.base import Shot
     from medvqa.models.families import Family
     from medvqa.types import Image
+
+_PROBE = "yes"
 
 
 class Prompting:
@@ -27,27 +32,36 @@ class Prompting:
         """`name` of the checkpoint is for messages; `max_new_tokens` is the room that an answer needs."""
         self._model = model
         self._processor = processor
-        self._processor.tokenizer.padding_side = "left"  # right padding changes the answers
+        self._processor.tokenizer.padding_side = family.padding_side
         self._family = family
         self._name = name
         self._max_new_tokens = max_new_tokens
         self.ids_after_image = lru_cache(maxsize=64)(self._ids_after_image)
         """Tokens of a question's prompt after the image, shape (1, tokens); errors as of `around_image`."""
 
-    def process(self, images: Sequence[Image], questions: Sequence[str]) -> dict[str, Tensor]:
-        """One row a pair of image and question, padded on the left.
+    def process(
+        self, images: Sequence[Image], questions: Sequence[str], *, shots: Sequence[Shot] = ()
+    ) -> dict[str, Tensor]:
+        """One row a pair of image and question, padded.
+
+        Args:
+            images: One a question.
+            questions: In plain words.
+            shots: Examples that stand before each question.
 
         Raises:
             QuestionError: If it is longer than the model can read, or the question holds a special token.
         """
+        shown = [shot.image for shot in shots]
         inputs = self._family.process(
             self._processor,
-            [[PillowImage.fromarray(to_uint8(image))] for image in images],
-            [self._render(question) for question in questions],
+            [[PillowImage.fromarray(to_uint8(one)) for one in (*shown, image)] for image in images],
+            [self._render(question, shots) for question in questions],
             self._family.processing,
         )
         inputs.pop("labels", None)
-        inputs.pop("batch_num_images", None)
+        if not shots:
+            inputs.pop("batch_num_images", None)
         self.require_room(inputs["input_ids"].shape[1])
         return dict(inputs.to(self._model.device, self._model.dtype))
 
@@ -59,6 +73,26 @@ class Prompting:
         """
         before, _, after = self._render(question).rpartition(self._processor.image_token)
         return before, after
+
+    def around_answer(self, ends: Sequence[int]) -> tuple[str, int]:
+        """What the chat template writes before an answer, and the token that it ends a turn with.
+
+        Args:
+            ends: Tokens that may end an answer.
+        """
+        asked = chat_messages("?")
+        turn = {"role": "assistant", "content": [{"type": "text", "text": _PROBE}]}
+        prompt = self._written(asked, add_generation_prompt=True)
+        try:
+            whole = self._written([*asked, turn], add_generation_prompt=False)
+        except (TemplateError, TypeError, ValueError):
+            whole = ""  # a template for questions alone
+        opening, found, closing = whole.removeprefix(prompt).partition(_PROBE)
+        tokenizer = self._processor.tokenizer
+        if not (whole.startswith(prompt) and found):
+            return "", tokenizer.eos_token_id
+        written = tokenizer(closing, add_special_tokens=False)["input_ids"]
+        return opening, next((token for token in written if token in ends), tokenizer.eos_token_id)
 
     def word_ids(self, text: str) -> Tensor:
         """Tokens of a part of a prompt, shape (1, tokens)."""
@@ -82,15 +116,19 @@ class Prompting:
     def _ids_after_image(self, closing: str, question: str) -> Tensor:
         return self.word_ids(closing + self.around_image(question)[1])
 
-    def _render(self, question: str) -> str:
+    def _render(self, question: str, shots: Sequence[Shot] = ()) -> str:
         """Refuse what would be read as an image or as the end of the question, not as words."""
+        before = [(shot.question, shot.answer) for shot in shots]
         for token in self._processor.tokenizer.added_tokens_decoder.values():
-            if token.special and token.content in question:
+            if token.special and any(token.content in text for text in (question, *chain(*before))):
                 raise QuestionError(
                     f"the question holds {token.content!r}, a special token of {self._name}; leave it out"
                 )
+        return self._written(chat_messages(question, before=before), add_generation_prompt=True)
+
+    def _written(self, messages: list[dict[str, Any]], *, add_generation_prompt: bool) -> str:
         return self._processor.apply_chat_template(
-            chat_messages(question),
+            messages,
             chat_template=self._processor.chat_template or self._family.template,
-            add_generation_prompt=True,
+            add_generation_prompt=add_generation_prompt,
         )

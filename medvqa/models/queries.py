@@ -51,10 +51,11 @@ def perceiver_looks(network: Network, encoded: EncodedImage) -> Tensor | None:
         return None
     weights: list[Tensor] = []
     blocks = [attention for attention, _ in network.core.perceiver_resampler.blocks]
-    hooks = [
-        block.register_forward_pre_hook(lambda block, given: weights.append(_perceiver_weights(block, *given)))
-        for block in blocks
-    ]
+
+    def weigh(block: Any, given: Any) -> None:
+        weights.append(_perceiver_weights(block, *given))
+
+    hooks = [block.register_forward_pre_hook(weigh) for block in blocks]
     try:
         with torch.no_grad():
             network.see(encoded.inputs)

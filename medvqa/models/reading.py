@@ -36,55 +36,48 @@ def see_resampled(core: Any, inputs: Mapping[str, Tensor]) -> Any:
     )
 
 
-def read_among_words(
-    module: Any, inputs: Mapping[str, Tensor], answer: Tensor, seen: Any, fill: Mapping[str, int], **options: Any
-) -> Any:
-    """The image's tokens stand among the words, and the answer follows."""
-    return module(
-        **continued(inputs, answer, fill), mm_encoder_outputs={"image": seen}, use_cache=False, **options
-    )
+def follow_words(
+    inputs: Mapping[str, Tensor], answer: Tensor, fill: Mapping[str, int], _: Any
+) -> dict[str, Tensor]:
+    """An answer, (rows, tokens), goes on where the prompt ends."""
+    return continued(inputs, answer, fill)
 
 
-def read_queries(
-    module: Any, inputs: Mapping[str, Tensor], answer: Tensor, seen: Any, fill: Mapping[str, int], **options: Any
-) -> Any:
+def follow_by_decoder(
+    inputs: Mapping[str, Tensor], answer: Tensor, _: Mapping[str, int], config: Any
+) -> dict[str, Tensor]:
+    """An encoder has read the prompt, and a decoder says the answer."""
+    start = answer.new_full((len(answer), 1), config.text_config.decoder_start_token_id)
+    return {**inputs, "decoder_input_ids": torch.cat([start, answer], 1)}
+
+
+def read_among_words(module: Any, inputs: Mapping[str, Tensor], seen: Any, **options: Any) -> Any:
+    """The image's tokens stand among the words."""
+    return module(**inputs, mm_encoder_outputs={"image": seen}, use_cache=False, **options)
+
+
+def read_queries(module: Any, inputs: Mapping[str, Tensor], seen: Any, **options: Any) -> Any:
     """The same for BLIP-2 and InstructBLIP, which insist on being told that there is nothing else to see."""
-    absent = {name: None for name in ("pixel_values", "qformer_input_ids") if name in _parameters(module)}
-    return read_among_words(module, {**inputs, **absent}, answer, seen, fill, **options)
+    wanted = inspect.signature(module.forward).parameters
+    absent = {name: None for name in ("pixel_values", "qformer_input_ids") if name in wanted}
+    return module(**inputs, **absent, mm_encoder_outputs={"image": seen}, use_cache=False, **options)
 
 
-def _parameters(module: Any) -> Mapping[str, Any]:
-    return inspect.signature(module.forward).parameters
-
-
-def read_tiles(
-    module: Any, inputs: Mapping[str, Tensor], answer: Tensor, seen: Any, fill: Mapping[str, int], **options: Any
-) -> Any:
+def read_tiles(module: Any, inputs: Mapping[str, Tensor], seen: Any, **options: Any) -> Any:
     """Mllama's words look the tiles up."""
-    longer = continued(inputs, answer, fill)
-    return module(**longer, cross_attention_states=seen.pooler_output, use_cache=False, **options)
+    return module(**inputs, cross_attention_states=seen.pooler_output, use_cache=False, **options)
 
 
-def read_resampled(
-    module: Any, inputs: Mapping[str, Tensor], answer: Tensor, seen: Any, fill: Mapping[str, int], **options: Any
-) -> Any:
+def read_resampled(module: Any, inputs: Mapping[str, Tensor], seen: Any, **options: Any) -> Any:
     """The words of IDEFICS look the image up."""
     name = "perceiver_embeddings" if module.config.use_resampler else "image_encoder_embeddings"
-    handed = {name: seen.pooler_output[:, None]}
-    return module(**continued(inputs, answer, fill), **handed, use_cache=False, **options)
+    return module(**inputs, **{name: seen.pooler_output[:, None]}, use_cache=False, **options)
 
 
-def read_by_encoder(
-    module: Any, inputs: Mapping[str, Tensor], answer: Tensor, seen: Any, _: Mapping[str, int], **options: Any
-) -> Any:
-    """An encoder reads image and question, a decoder the answer."""
-    words = module.get_input_embeddings()(inputs["input_ids"])
-    here = (inputs["input_ids"] == module.config.image_token_id)[..., None]
-    start = answer.new_full((len(answer), 1), module.config.text_config.decoder_start_token_id)
-    return module(
-        inputs_embeds=words.masked_scatter(here, seen.pooler_output.to(words)),
-        attention_mask=inputs["attention_mask"],
-        decoder_input_ids=torch.cat([start, answer], 1),
-        use_cache=False,
-        **options,
-    )
+def read_by_encoder(module: Any, inputs: Mapping[str, Tensor], seen: Any, **options: Any) -> Any:
+    """Florence-2's encoder reads the image's tokens among the words."""
+    input_ids, rest = inputs["input_ids"], {name: inputs[name] for name in inputs if name != "input_ids"}
+    words = module.get_input_embeddings()(input_ids)
+    here = (input_ids == module.config.image_token_id)[..., None]
+    read = words.masked_scatter(here, seen.pooler_output.to(words))
+    return module(**rest, inputs_embeds=read, use_cache=False, **options)

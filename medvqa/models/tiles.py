@@ -108,7 +108,8 @@ def llava_next_grids(processor: Any, encoded: EncodedImage) -> tuple[TokenGrid, 
 
 def llava_onevision_grids(processor: Any, encoded: EncodedImage) -> tuple[TokenGrid, ...]:
     """The same, where a canvas of too many tokens is shrunk."""
-    return _view_and_canvas(processor, encoded, most=int(processor.vision_aspect_ratio.strip("anyres_max_")))
+    most = int(processor.vision_aspect_ratio.removeprefix("anyres_max_"))
+    return _view_and_canvas(processor, encoded, most=most)
 
 
 def _view_and_canvas(processor: Any, encoded: EncodedImage, *, most: int | None) -> tuple[TokenGrid, ...]:
@@ -183,7 +184,7 @@ def _corner(processor: Any, encoded: EncodedImage) -> tuple[tuple[int, int], Box
     return (canvas[0] // edge, canvas[1] // edge), box
 
 
-def crop_grids(processor: Any, encoded: EncodedImage) -> tuple[TokenGrid, ...]:
+def crop_grids(_: Any, encoded: EncodedImage) -> tuple[TokenGrid, ...]:
     """Of the patches of Idefics2's crops and view, each in the corner of a padded picture."""
     edge = encoded.config.vision_config.patch_size
     rows, columns = (size // edge for size in encoded.inputs["pixel_values"].shape[-2:])

@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jinja2 import TemplateError
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from medvqa.cases import read_image
 from medvqa.errors import QuestionError, TrainingError
-from medvqa.models.encoding import continued
 from medvqa.models.families import family_of
 from medvqa.models.prompting import Prompting
-from medvqa.prompts import chat_messages, clean_question
+from medvqa.prompts import clean_question
 
 if TYPE_CHECKING:
     from medvqa.cases import Case
@@ -30,7 +28,6 @@ IGNORED = -100
 
 _CACHED_BYTES = 512 * 2**20
 """Of presented images, in each process."""
-_PROBE = "yes"
 
 
 class Examples:
@@ -40,6 +37,7 @@ class Examples:
         """`name` of the base is for messages; `ends` are the tokens that may end an answer."""
         self._family = family_of(config.model_type)
         self._tokenizer = processor.tokenizer
+        self._config = config
         self._name = name
         self._prompting = Prompting(
             SimpleNamespace(config=config, device=torch.device("cpu"), dtype=torch.float32),
@@ -48,7 +46,7 @@ class Examples:
             name=name,
             max_new_tokens=0,
         )
-        self._opening, self._end = _around_answer(processor, ends)
+        self._opening, self._end = self._prompting.around_answer(ends)
         self._images: OrderedDict[tuple[str, int | None], Image] = OrderedDict()
         self._held = 0
 
@@ -84,8 +82,10 @@ class Examples:
             raise TrainingError(f"a case about {cases[0].image.name} or near it: {error}") from error
         said = labels != IGNORED
         padding = self._tokenizer.pad_token_id or 0
-        longer = continued(inputs, labels.where(said, padding), self._family.answer_fill)
-        longer["attention_mask"][:, -labels.shape[1] :] = said.long()
+        answer, fill = labels.where(said, padding), self._family.answer_fill
+        longer = self._family.follow(inputs, answer, fill, self._config)
+        if longer["attention_mask"].shape != inputs["attention_mask"].shape:
+            longer["attention_mask"][:, -labels.shape[1] :] = said.long()
         return longer | {"labels": labels}
 
     def _image(self, case: Case) -> Image:
@@ -116,23 +116,6 @@ def answer_losses(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     )
     right = ((foretold.argmax(-1) == labels) | ~said).all(1)
     return losses.sum(1) / said.sum(1), right
-
-
-def _around_answer(processor: Any, ends: Sequence[int]) -> tuple[str, int]:
-    """What the chat template writes before an answer, and the token that it ends a turn with."""
-    asked = chat_messages("?")
-    prompt = processor.apply_chat_template(asked, add_generation_prompt=True)
-    turn = {"role": "assistant", "content": [{"type": "text", "text": _PROBE}]}
-    try:
-        whole = processor.apply_chat_template([*asked, turn])
-    except (TemplateError, TypeError, ValueError):
-        whole = ""  # a template for questions alone
-    opening, found, closing = whole.removeprefix(prompt).partition(_PROBE)
-    tokenizer = processor.tokenizer
-    if not (whole.startswith(prompt) and found):
-        return "", tokenizer.eos_token_id
-    written = tokenizer(closing, add_special_tokens=False)["input_ids"]
-    return opening, next((token for token in written if token in ends), tokenizer.eos_token_id)
 
 
 def _vary(image: Image, rng: np.random.Generator) -> Image:

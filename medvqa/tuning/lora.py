@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
-from transformers import BitsAndBytesConfig
 
 from medvqa.errors import TrainingError
 from medvqa.models.families import family_of
 from medvqa.models.loading import read_checkpoint
+from medvqa.models.precision import quantisation
 
 if TYPE_CHECKING:
-    from medvqa.tuning.plan import Plan, Precision, Quantisation
+    from medvqa.tuning.plan import Plan, Precision
 
 MOST_TRAINABLE = 0.05
 """Share of all parameters that the matrices may have."""
@@ -32,14 +31,13 @@ def load_base(folder: Path, plan: Plan, device: torch.device) -> tuple[Any, Any]
     """Processor and model of a checkpoint, its parameters frozen.
 
     Raises:
-        ModelError: If it cannot be loaded.
-        TrainingError: If it is to be quantised and cannot be.
+        ModelError: If it cannot be loaded, or is to be quantised and cannot be.
     """
     dtype = _DTYPES[plan.precision]
     if plan.quantise is None:
         processor, model = read_checkpoint(folder, dtype=dtype)
     else:
-        config = _quantisation(plan.quantise, dtype)
+        config = quantisation(plan.quantise, dtype)
         processor, model = read_checkpoint(
             folder, dtype=dtype, quantization_config=config, device_map={"": device}
         )
@@ -113,19 +111,3 @@ def _matrices(model: Any) -> int:
 def _share(rank: int, smallest: int, whole: int) -> float:
     """Of all parameters, from what rank 1 trains and has altogether."""
     return rank * smallest / (whole - smallest + rank * smallest)
-
-
-def _quantisation(quantise: Quantisation, dtype: torch.dtype) -> BitsAndBytesConfig:
-    if find_spec("bitsandbytes") is None or not torch.cuda.is_available():
-        raise TrainingError(
-            f"--quantise {quantise} needs an NVIDIA GPU and bitsandbytes; run pip install "
-            "'medvqa[quantised]' on a machine with one, or leave --quantise out"
-        )
-    if quantise == "8bit":
-        return BitsAndBytesConfig(load_in_8bit=True)
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype,
-    )

@@ -11,13 +11,13 @@ from ui.judging import ask_first_read, judge, offer_addendum, offer_signature
 from ui.maps import show_map
 from ui.messages import errors_shown, show_notices
 from ui.page import begin_page
+from ui.similar import offer_similar
 from ui.stopping import show_switch
 from ui.viewing import show_study
 from ui.waiting import receive
 
 person, session, settings = begin_page("Review", "open")
-desk = st.session_state.get("desk")
-if desk is None:
+if (desk := st.session_state.get("desk")) is None:
     st.info("No study is open. Choose one in the worklist, or open one there by its path or from files.")
     st.stop()
 
@@ -28,12 +28,12 @@ with left, errors_shown():
 with right, errors_shown():
     if person.may("ask"):
         ask(session, desk, looked.image_number)
+        offer_similar(session, desk, settings, looked.image_number)
     # A place of its own, here and below: what comes and goes in it moves nothing else on the screen.
     with st.container():
         receive(desk)
     for story in reversed(read_stories(session.log, study=desk.study.study_instance_uid)):
-        if settings.double_reading:
-            story = veil(story, session.agent.name)
+        story = veil(story, session.agent.name) if settings.double_reading else story
         with st.container(key=f"story {story.answer_id}"):
             if settings.blind_first and not ask_first_read(story, session):
                 continue

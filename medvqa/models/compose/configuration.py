@@ -11,7 +11,7 @@ from transformers.configuration_utils import SubConfigSpec
 Bridge: TypeAlias = Literal["mlp", "qformer", "gated_cross_attention"]
 
 MODEL_TYPE, GATED_MODEL_TYPE = "medvqa_composed", "medvqa_composed_gated"
-"""transformers' `model_type` of composed checkpoints: image tokens among the words, or read between layers."""
+"""transformers' `model_type` where image tokens stand among the words, and where layers look them up."""
 
 
 @strict

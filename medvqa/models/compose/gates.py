@@ -85,7 +85,7 @@ class GatedBlock(nn.Module):
         self.feed_forward_gate = nn.Parameter(torch.zeros(1))
 
     def forward(self, hidden: Tensor, memory: Memory, visible: Tensor | None) -> Tensor:
-        """Add to words, (rows, words, width), what they find in the image; those before it stay as they are."""
+        """Add to words, (rows, words, width), what they find in the image; those before it stay."""
         found, _ = self.look(self.norm(hidden), memory, visible)
         hidden = hidden + self.look_gate.tanh() * found
         fed = self.feed_forward(hidden)
