@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -15,6 +16,9 @@ from tiny_models import llava_processor
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers.models.smolvlm import processing_smolvlm
 
+from medvqa.models.compose.composed import ComposedForConditionalGeneration, GatedForConditionalGeneration
+from medvqa.models.compose.configuration import ComposedConfig, GatedConfig
+from medvqa.models.compose.processing import ComposedProcessor
 from medvqa.models.processors import without_video
 
 _SPECIAL = (
@@ -457,6 +461,35 @@ def _mllama() -> tuple[Any, Any]:
     )
 
 
+def _composed(bridge: str) -> tuple[Any, Any]:
+    """A Qwen2 and a CLIP tower of medvqa's own composing."""
+    words = tokenizer()
+    words.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    gated = bridge == "gated_cross_attention"
+    config = (GatedConfig if gated else ComposedConfig)(
+        text_config=hf.Qwen2Config(vocab_size=len(words), **_TEXT),
+        vision_config=hf.CLIPVisionConfig(**_VISION),
+        bridge=bridge,
+        image_token_id=words.convert_tokens_to_ids("<image>"),
+        placeholder_id=words("\n")["input_ids"][0],
+        grid_rows=4,
+        grid_columns=4,
+        vision_width=32,
+        query_width=32,
+        query_layers=2,
+        cross_attention_every=1,
+    )
+    images = hf.CLIPImageProcessorPil(size={"shortest_edge": 56}, crop_size=_SQUARE, resample=2)
+    processor = ComposedProcessor(
+        images, words, image_tokens=config.image_tokens, grid=(4, 4), chat_template=words.chat_template
+    )
+    model = GatedForConditionalGeneration if gated else ComposedForConditionalGeneration
+    return model(config), processor
+
+
 TINY: dict[str, Callable[[], tuple[Any, Any]]] = {
     "blip-2": _blip_2,
     "deepseek_vl": _padded_deepseek_vl,
@@ -470,6 +503,8 @@ TINY: dict[str, Callable[[], tuple[Any, Any]]] = {
     "llava": _llava,
     "llava_next": _llava_next,
     "llava_onevision": _llava_onevision,
+    "medvqa_composed": partial(_composed, "mlp"),
+    "medvqa_composed_gated": partial(_composed, "gated_cross_attention"),
     "mllama": _mllama,
     "paligemma": _paligemma,
     "qwen2_5_vl": _qwen2_5_vl,

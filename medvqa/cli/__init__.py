@@ -20,10 +20,12 @@ from medvqa.errors import MedvqaError, RecordError
 
 COMMANDS = {
     "addendum": ("medvqa.cli.review:addendum", "Add to a signed answer."),
+    "align": ("medvqa.cli.align:align", "Let a composed model's bridge learn what sentences say of images."),
     "ask": ("medvqa.cli.ask:ask", "Ask a question about a study."),
     "audit": ("medvqa.cli.audit:app", "List, show and verify what the audit trail recorded."),
     "calibrate": ("medvqa.cli.calibrate:calibrate", "Measure what a model's confidence is worth."),
     "compare": ("medvqa.cli.compare:compare_models", "Say whether a tuned model may take another's place."),
+    "compose": ("medvqa.cli.compose:compose_model", "Give a text model sight: an image tower and a bridge."),
     "consult": ("medvqa.cli.consult:consult", "Ask several models, and show what they agree on."),
     "demo": ("medvqa.cli.demo:demo", "Watch studies become checked, recorded answers."),
     "evaluate": ("medvqa.cli.evaluate:evaluate", "Measure a model beside three that never saw the image."),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from medvqa.errors import ModelError
 from medvqa.models import attention, layouts, processors, queries, reading, tiles
+from medvqa.models.compose import places, registration
 from medvqa.models.layouts import Box, TokenGrid
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ class Family:
     """What further tokens have in the decoder's other inputs, where that is not 0."""
     processing: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Options of the processor."""
+    trained_whole: tuple[str, ...] = ()
+    """Modules that tuning trains themselves, where other layers get low-rank matrices."""
     template: str | None = None
     """Chat template of checkpoints that have none: as their authors ask questions."""
 
@@ -179,6 +182,15 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             looked_up=True,
             generates_from_pixels=True,
             shares_prefix=False,
+        ),
+        registration.MODEL_TYPE: Family(
+            grids=places.patch_grid, looks=places.query_looks, trained_whole=("bridge",)
+        ),
+        registration.GATED_MODEL_TYPE: Family(
+            grids=places.patch_grid,
+            attend=places.gated_attention,
+            looked_up=True,
+            trained_whole=("bridge",),
         ),
         # The prompt is read in both directions, so that the image's tokens see the question.
         "paligemma": Family(

@@ -104,7 +104,8 @@ class Network:
     def looks(self, prompt: Prompt, token_ids: tuple[int, ...]) -> tuple[Tensor, ...]:
         """As `HuggingFaceModel.looks`."""
         prefix = prompt.image.prefix
-        if prefix is None or not all(type(layer) is DynamicLayer for layer in prefix.cache.layers):
+        whole = prefix is not None and all(type(layer) is DynamicLayer for layer in prefix.cache.layers)
+        if prefix is None or not whole or self.family.looked_up:
             _, layers = self.attentions(prompt, token_ids, prompt.image.features)
             seen = "memory" if self.family.looked_up else "words"
             return tuple(layer.weights for layer in layers if (layer.rows, layer.columns) == ("words", seen))

@@ -9,6 +9,7 @@ import torch
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
 from medvqa.errors import TrainingError
+from medvqa.models.families import family_of
 from medvqa.models.loading import read_checkpoint
 from medvqa.models.precision import quantisation
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from medvqa.tuning.plan import Plan, Precision
 
 MOST_TRAINABLE = 0.05
-"""Share of all parameters that may be trained."""
+"""Share of all parameters that the matrices may have."""
 
 _RANKS = (16, 8, 4, 2, 1)
 _DTYPES: dict[Precision, torch.dtype] = {
@@ -61,6 +62,8 @@ def with_adapter(model: Any, plan: Plan, *, base: str) -> Any:
     if plan.targets != "all-linear":
         targets = [name.strip() for name in plan.targets.split(",")]
 
+    whole_modules = list(family_of(model.config.model_type).trained_whole)
+
     def adapted(rank: int) -> Any:
         torch.manual_seed(plan.seed)
         config = LoraConfig(
@@ -68,6 +71,7 @@ def with_adapter(model: Any, plan: Plan, *, base: str) -> Any:
             lora_alpha=2 * rank,
             lora_dropout=0.05,
             target_modules=targets,
+            modules_to_save=whole_modules or None,
             task_type="CAUSAL_LM",
             base_model_name_or_path=base,
         )
@@ -80,7 +84,7 @@ def with_adapter(model: Any, plan: Plan, *, base: str) -> Any:
             f"no linear layer of {base} is named {plan.targets}; give all-linear, or names such as "
             "q_proj,v_proj"
         ) from error
-    trainable, whole = smallest.get_nb_trainable_parameters()
+    trainable, whole = _matrices(smallest), smallest.get_nb_trainable_parameters()[1]
     smallest.unload()
     rank = plan.rank or next((rank for rank in _RANKS if _share(rank, trainable, whole) < MOST_TRAINABLE), 1)
     if (share := _share(rank, trainable, whole)) >= MOST_TRAINABLE:
@@ -97,6 +101,11 @@ def trainable_share(model: Any) -> tuple[int, int]:
     """Number of parameters that are trained, and of all."""
     trainable, whole = model.get_nb_trainable_parameters()
     return trainable, whole
+
+
+def _matrices(model: Any) -> int:
+    """Number of parameters in low-rank matrices."""
+    return sum(one.numel() for name, one in model.named_parameters() if "lora_" in name)
 
 
 def _share(rank: int, smallest: int, whole: int) -> float:
