@@ -12,17 +12,12 @@ import argparse
 import json
 import random
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest.mock import patch
-
-if __name__ == "__main__":
-    # Python puts this folder first, where a file has the name of the package that this one measures.
-    sys.path.remove(str(Path(__file__).parent))
 
 import audit
 from audit.actions import Action

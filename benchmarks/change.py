@@ -9,13 +9,8 @@ third), and whether swapping every pair swapped its answer.
 
 import argparse
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
-
-# Python puts this folder first, where a file has the name of the package `audit`.
-sys.path.remove(str(Path(__file__).parent))
 
 from medvqa.models.loading import load_model
 from medvqa.simulation import insert_nodule, phantom, place_nodule

@@ -13,19 +13,14 @@ import io
 import json
 import shutil
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
-
-# Python puts this folder first, where a file has the name of the package `audit`.
-sys.path.remove(str(Path(__file__).parent))
 
 from medvqa.imaging import to_uint8
 from medvqa.simulation import phantom

@@ -104,6 +104,7 @@ def describe_settings(settings: Settings, key: bytes) -> dict[str, JSON]:
         "device": settings.device,
         "precision": settings.precision,
         "threads": settings.threads,
+        "own_code": settings.own_code,
         "remote": settings.remote,
         "remote_identified": settings.remote_identified,
         "unfamiliar": settings.unfamiliar,

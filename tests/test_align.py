@@ -31,7 +31,9 @@ from medvqa.tuning.plan import Plan
 
 LOOKS = ("dark", "bright", "rows", "columns")
 BRIDGES: tuple[Bridge, ...] = ("mlp", "qformer", "gated_cross_attention")
-every_bridge = pytest.mark.parametrize("bridge", BRIDGES)
+every_bridge = pytest.mark.parametrize(
+    "bridge", [one if one == "mlp" else pytest.param(one, marks=pytest.mark.slow) for one in BRIDGES]
+)
 
 
 @pytest.fixture(autouse=True)
@@ -153,6 +155,7 @@ def bare_of(base: Path) -> Any:
     return read_checkpoint(base, dtype=torch.float32)[1].eval()
 
 
+@pytest.mark.slow
 def test_computing_gated_layers_again_on_the_way_back_changes_nothing(
     data: Path, bases: dict[Bridge, Path], tmp_path: Path
 ) -> None:

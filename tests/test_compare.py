@@ -163,6 +163,7 @@ def _first(path: Path) -> Any:
     return read_image(read_cases(path)[0])
 
 
+@pytest.mark.slow
 def test_a_model_that_looks_away_is_refused_though_it_gains(
     blind_answers: Path, default_model: HuggingFaceModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

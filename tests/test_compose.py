@@ -40,7 +40,11 @@ PARTS: list[tuple[str, str, Bridge]] = [
     ("youtu", "vit", "mlp"),
     ("llama", "mobilevit", "qformer"),
 ]
-every_choice = pytest.mark.parametrize("parts", PARTS, ids="-".join)
+every_choice = pytest.mark.parametrize(
+    "parts",
+    [*PARTS[:3], *(pytest.param(parts, marks=pytest.mark.slow) for parts in PARTS[3:])],
+    ids="-".join,
+)
 GATED = PARTS[1]
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_families import TINY, build_tiny
+from tiny_families import TINY, build_tiny, each_of
 from tiny_models import IDENTITY, noise, shown
 from transformers.models.smolvlm import processing_smolvlm
 
@@ -43,7 +43,7 @@ VIDEO = {
     "qwen2_vl": "Qwen2VL",
     "qwen3_vl": "Qwen3VL",
 }
-every_family = pytest.mark.parametrize("family", TINY)
+every_family = pytest.mark.parametrize("family", each_of(TINY))
 
 
 @cache

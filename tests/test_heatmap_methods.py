@@ -25,6 +25,7 @@ from medvqa.heatmaps.paths import integrate
 from medvqa.models.attention import Attention
 from medvqa.models.base import Generation
 from medvqa.models.calibration import Calibration
+from medvqa.models.layouts import WHOLE, TokenGrid
 
 if TYPE_CHECKING:
     from medvqa.models.huggingface import HuggingFaceModel
@@ -45,7 +46,7 @@ class Planted:
 
     def __init__(self, reads: int) -> None:
         self._reads = reads
-        self._grid = SimpleNamespace(first=0, rows=CELLS, columns=CELLS, between=0, box=(0.0, 0.0, 1.0, 1.0))
+        self._grid = TokenGrid(first=0, rows=CELLS, columns=CELLS, box=WHOLE)
 
     def tokens_of(self, _answer: str) -> tuple[int, ...]:
         return (8,)
@@ -56,7 +57,7 @@ class Planted:
     def pixel_values(self, image: Any) -> torch.Tensor:
         return torch.as_tensor(np.array(image.pixels))[None, None]
 
-    def encode(self, image: Any) -> Any:
+    def encode(self, image: Any, _question: str = "?") -> Any:
         pixel_values = self.pixel_values(image)
         features = self.see(None, pixel_values)
         return SimpleNamespace(

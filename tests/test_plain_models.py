@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny_families import TINY, build_tiny
+from tiny_families import TINY, build_tiny, each_of
 from tiny_models import IDENTITY, noise, write_llava
 
 from medvqa.errors import ModelError, QuestionError
@@ -48,7 +48,7 @@ def tiny(family: str) -> HuggingFaceModel:
     return HuggingFaceModel(model, processor, identity)
 
 
-@pytest.mark.parametrize("family", SEVERAL)
+@pytest.mark.parametrize("family", each_of(SEVERAL))
 def test_examples_are_read_and_an_answer_is_as_likely_as_it_was_said_to_be(family: str) -> None:
     model, image = tiny(family).with_shots(SHOTS), noise(90, 70)
     said = model.generate(image, QUESTION)
@@ -62,7 +62,7 @@ def test_examples_are_read_and_an_answer_is_as_likely_as_it_was_said_to_be(famil
     assert told.log_likelihood(image, QUESTION, said.token_ids) != pytest.approx(forced[0], abs=1e-4)
 
 
-@pytest.mark.parametrize("family", sorted(TINY))
+@pytest.mark.parametrize("family", each_of(TINY))
 def test_without_examples_it_answers_as_the_generic_class(family: str) -> None:
     generic = tiny(family)
     plain = PlainModel(generic.module, generic._processor, generic.identity)

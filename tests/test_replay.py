@@ -307,7 +307,6 @@ def test_a_picture_and_a_frame_of_several_replay(log: Log, base: Path, tmp_path:
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        (lambda model: model["parameters"].update(threads=3), None),
         (lambda model: model["parameters"].update(decoding="beams"), "decoding"),
         (lambda model: model["parameters"].update(dtype="float16"), "dtype"),
         (lambda model: model["parameters"].update(device="mps"), "device"),
@@ -328,6 +327,22 @@ def test_other_circumstances_are_named_and_the_answer_is_computed_all_the_same(
     assert whats(found) == ([] if what is None else [what])
     assert found.reproduced
     assert found.identical == (what is None)
+    assert torch.get_num_threads() == threads
+
+
+def test_the_recorded_number_of_threads_is_used_and_given_back(
+    log: Log, model: Path, adapter: Path, study: Path
+) -> None:
+    """A sum in another number of parts may differ in its last bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        loaded = load_model(model, adapter=adapter, device="cpu", max_new_tokens=6)
+        answer = Assistant(loaded, audit=log, agent="dr-17").ask(read_study(study, window="lung"), QUESTION)
+    finally:
+        torch.set_num_threads(threads)
+    found = again(log, answer, study)
+    assert found.identical
     assert torch.get_num_threads() == threads
 
 

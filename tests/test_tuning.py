@@ -19,7 +19,7 @@ import torch
 from accelerate.state import AcceleratorState
 from PIL import Image as PillowImage
 from safetensors.torch import load_file
-from tiny_families import TINY, build_tiny
+from tiny_families import TINY, build_tiny, each_of
 from tiny_models import IDENTITY
 from transformers.models.smolvlm import processing_smolvlm
 
@@ -180,7 +180,7 @@ def examples_of(family: str) -> tuple[Examples, Any, Any]:
     return Examples(model.config, processor, name=family, ends=(2,)), model, processor
 
 
-@pytest.mark.parametrize("family", TINY)
+@pytest.mark.parametrize("family", each_of(TINY))
 def test_the_loss_is_that_of_the_answer_as_the_model_will_be_asked(family: str, tmp_path: Path) -> None:
     """Three images of different shape and words of different length, in one padded batch."""
     examples, model, processor = examples_of(family)
@@ -310,6 +310,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(data: Path, bases:
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_killed_process_goes_on_as_if_it_had_not_been(data: Path, bases: Any, tmp_path: Path) -> None:
     base, out = bases("llava"), tmp_path / "killed"
     arguments = ["tune", str(data), "--base", base, "--batch-size", "4", "--learning-rate", "1e-2"]

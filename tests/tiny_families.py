@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 import torch
 import transformers as hf
 from tiny_models import llava_processor
@@ -473,6 +474,7 @@ def _composed(bridge: str) -> tuple[Any, Any]:
         text_config=hf.Qwen2Config(vocab_size=len(words), **_TEXT),
         vision_config=hf.CLIPVisionConfig(**_VISION),
         bridge=bridge,
+        dropout=0.0,
         image_token_id=words.convert_tokens_to_ids("<image>"),
         placeholder_id=words("\n")["input_ids"][0],
         grid_rows=4,
@@ -513,6 +515,29 @@ TINY: dict[str, Callable[[], tuple[Any, Any]]] = {
     "smolvlm": _smolvlm,
 }
 """By transformers' `model_type`."""
+
+
+_ONE_OF_A_KIND = frozenset(
+    (
+        "florence2",
+        "idefics2",
+        "instructblip",
+        "llava",
+        "medvqa_composed_gated",
+        "mllama",
+        "qwen3_vl",
+        "smolvlm",
+    )
+)
+"""One for each way of laying out and reading an image; the others are as slow and seldom tell more."""
+
+
+def each_of(families: Iterable[str]) -> list[Any]:
+    """Parameters of a test: the families that are one of a kind, and the others among the slow tests."""
+    return [
+        name if name in _ONE_OF_A_KIND else pytest.param(name, marks=pytest.mark.slow)
+        for name in sorted(families)
+    ]
 
 
 def build_tiny(model_type: str) -> tuple[Any, Any]:

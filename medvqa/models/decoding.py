@@ -55,11 +55,16 @@ def describe_answer(
     last = {ends} if isinstance(ends, int) else set(ends or ())
     count = next((place for place, token in enumerate(token_ids, 1) if token in last), len(token_ids))
     return Generation(
-        text=tokenizer.decode(token_ids[:count], skip_special_tokens=True).strip(),
+        text=_writable(tokenizer.decode(token_ids[:count], skip_special_tokens=True)).strip(),
         tokens=tuple(
-            Token(text=tokenizer.decode([token_id]), log_probability=logarithm)
+            Token(text=_writable(tokenizer.decode([token_id])), log_probability=logarithm)
             for token_id, logarithm in zip(token_ids[:count], logarithms, strict=False)
         ),
         token_ids=tuple(token_ids[:count]),
         prompt_token_ids=tuple(prompt.tolist()),
     )
+
+
+def _writable(text: str) -> str:
+    """Text as a database takes it: a model that writes bytes may write the NUL character."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")

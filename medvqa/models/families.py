@@ -106,6 +106,11 @@ _IDEFICS3 = Family(
     grids=partial(tiles.tile_grids, tiles.idefics_boxes),
     pixel_maps=partial(tiles.tile_pictures, tiles.idefics_boxes),
 )
+_THUMBNAIL = Family(
+    grids=partial(tiles.tile_grids, tiles.internvl_boxes),
+    pixel_maps=partial(tiles.tile_pictures, tiles.internvl_boxes),
+    loose=True,
+)
 _QFORMER = partial(
     Family,
     grids=layouts.patch_grid,
@@ -164,11 +169,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "idefics3": _IDEFICS3,
         # https://huggingface.co/Salesforce/instructblip-vicuna-7b
         "instructblip": _QFORMER(sees_question=True, template=_template("{{ c['text'] }}")),
-        "internvl": Family(
-            grids=partial(tiles.tile_grids, tiles.internvl_boxes),
-            pixel_maps=partial(tiles.tile_pictures, tiles.internvl_boxes),
-            loose=True,
-        ),
+        "internvl": _THUMBNAIL,
         "llava": Family(grids=layouts.llava_grid),
         "llava_next": Family(grids=tiles.llava_next_grids, pixel_maps=tiles.canvas_pictures),
         "llava_onevision": Family(grids=tiles.llava_onevision_grids, pixel_maps=tiles.canvas_pictures),

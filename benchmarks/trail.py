@@ -1,6 +1,6 @@
 """What the trail costs, beside a bare `sqlite3` that inserts and commits the same bytes on the same disk.
 
-    python benchmarks/audit.py [--quick] [--folder FOLDER]
+    python benchmarks/trail.py [--quick] [--folder FOLDER]
 
 One writer, and batches of 100, each in turn with the bare table, so that a busy disk slows both; processor
 time an append; rows verified a second of processor time; size and time of proofs from a thousand events on.
@@ -11,14 +11,10 @@ import argparse
 import json
 import sqlite3
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-
-# Python puts this folder first, where this file has the name of the package that it measures.
-sys.path.remove(str(Path(__file__).parent))
 
 from audit import Checkpoint, Entry, Log
 from audit.keys import create_key
