@@ -492,7 +492,29 @@ def _composed(bridge: str) -> tuple[Any, Any]:
     return model(config), processor
 
 
+def _aya_vision() -> tuple[Any, Any]:
+    words = tokenizer()
+    words.add_special_tokens(
+        {"additional_special_tokens": ["<|START_OF_IMG|>", "<|END_OF_IMG|>", "<|IMG_PATCH|>"]}
+    )
+    config = hf.AyaVisionConfig(
+        vision_config=hf.SiglipVisionConfig(vision_use_head=False, **_VISION),
+        text_config=hf.Cohere2Config(vocab_size=len(words), head_dim=8, sliding_window=512, **_TEXT),
+        vision_feature_select_strategy="full",
+        vision_feature_layer=-1,
+        downsample_factor=2,
+        alignment_intermediate_size=64,
+        image_token_index=words.convert_tokens_to_ids("<|IMG_PATCH|>"),
+    )
+    images = hf.GotOcr2ImageProcessorPil(size=_SQUARE, max_patches=6)
+    processor = hf.AyaVisionProcessor(
+        images, words, patch_size=14, img_size=56, downsample_factor=2, chat_template=template("<image>")
+    )
+    return hf.AyaVisionForConditionalGeneration(config), processor
+
+
 TINY: dict[str, Callable[[], tuple[Any, Any]]] = {
+    "aya_vision": _aya_vision,
     "blip-2": _blip_2,
     "deepseek_vl": _padded_deepseek_vl,
     "florence2": _florence2,

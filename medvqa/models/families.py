@@ -126,6 +126,7 @@ _QFORMER = partial(
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
+        "aya_vision": _THUMBNAIL,
         # https://huggingface.co/Salesforce/blip2-opt-2.7b
         "blip-2": _QFORMER(template=_template("Question: {{ c['text'] }} Answer:")),
         "deepseek_vl": _SQUARE,
