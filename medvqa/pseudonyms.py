@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-import os
 import secrets
 import uuid
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from audit.errors import KeyFileError
-from audit.keys import read_private, write_private
+from audit.keys import read_private, sync_folder, write_private
 from audit.schema import EVENT
 from medvqa.errors import RecordError
 
@@ -79,23 +78,13 @@ def _create(path: Path) -> None:
     write_private(draft, base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode() + "\n")
     try:
         path.hardlink_to(draft)
-        _make_durable(path.parent)
+        sync_folder(path.parent)
     except FileExistsError:
         pass
     except OSError as error:
         raise KeyFileError(f"the key file {path} cannot be written: {error.strerror}") from error
     finally:
         draft.unlink()
-
-
-def _make_durable(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read(path: Path) -> bytes:

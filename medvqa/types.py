@@ -92,6 +92,17 @@ class ImageRef:
     """Of the file's bytes."""
 
 
+NOBODY = ImageRef(
+    study_instance_uid="",
+    series_instance_uid="",
+    sop_instance_uid="",
+    frame_number=1,
+    pixel_sha256="",
+    file_sha256="",
+)
+"""Of an image that no file holds, such as a simulated one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
     """One decoded frame before presentation."""

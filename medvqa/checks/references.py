@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medvqa.simulation import Nodule, insert_nodule, phantom
-from medvqa.types import Applied, Image, ImageRef
+from medvqa.types import NOBODY, Applied, Image
 
 if TYPE_CHECKING:
     from medvqa.simulation import Organ
@@ -28,15 +28,6 @@ _STAND_INS: tuple[tuple[Organ, str, Nodule | None], ...] = (
     ("brain", "MR", None),
     ("chest", "DX", Nodule(row=70, column=58, radius=11, contrast=0.5)),
     ("breast", "US", Nodule(row=125, column=135, radius=11, contrast=0.5)),
-)
-
-_NOBODY = ImageRef(
-    study_instance_uid="",
-    series_instance_uid="",
-    sop_instance_uid="",
-    frame_number=1,
-    pixel_sha256="",
-    file_sha256="",
 )
 
 
@@ -56,7 +47,7 @@ def empty_picture(image: Image) -> Image:
 @lru_cache(maxsize=64)
 def _fill(shape: tuple[int, ...], level: tuple[float, ...], modality: str) -> Image:
     pixels = np.broadcast_to(np.array(level, dtype=np.float32), shape)
-    return Image(ref=_NOBODY, pixels=pixels, modality=modality, applied=(Applied(name="Blank"),))
+    return Image(ref=NOBODY, pixels=pixels, modality=modality, applied=(Applied(name="Blank"),))
 
 
 def _draw(organ: Organ, modality: str, nodule: Nodule | None, rng: np.random.Generator) -> Image:
@@ -65,4 +56,4 @@ def _draw(organ: Organ, modality: str, nodule: Nodule | None, rng: np.random.Gen
         pixels = insert_nodule(pixels, nodule)
     pixels.setflags(write=False)
     applied = Applied(name="Phantom", parameters={"organ": organ, "seed": SEED})
-    return Image(ref=_NOBODY, pixels=pixels, modality=modality, applied=(applied,))
+    return Image(ref=NOBODY, pixels=pixels, modality=modality, applied=(applied,))

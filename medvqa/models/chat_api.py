@@ -22,7 +22,7 @@ from medvqa.models.remote import RemoteModel
 from medvqa.models.replies import malformed, read_reply
 from medvqa.prompts import PROMPT_VERSION, chat_messages
 from medvqa.simulation import phantom
-from medvqa.types import UNKNOWN, Image, ImageRef, ModelIdentity
+from medvqa.types import NOBODY, UNKNOWN, Image, ModelIdentity
 
 try:
     import openai
@@ -252,16 +252,8 @@ def _encode(image: Image) -> str:
 
 
 def _simulated_image() -> Image:
-    nobody = ImageRef(
-        study_instance_uid="",
-        series_instance_uid="",
-        sop_instance_uid="",
-        frame_number=1,
-        pixel_sha256="",
-        file_sha256="",
-    )
     pixels = phantom("chest", np.random.default_rng(0), shape=(192, 192))
-    return Image(ref=nobody, pixels=pixels, modality="DX")
+    return Image(ref=NOBODY, pixels=pixels, modality="DX")
 
 
 def _without_refused(options: Mapping[str, Any], error: APIStatusError) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from audit.keys import sync_folder
 from medvqa.digests import digest_model
 from medvqa.errors import CaseIndexError
 from medvqa.retrieval.vectors import Vectors, read_vectors
@@ -249,7 +250,7 @@ class CaseIndex:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        _make_durable(self._folder)
+        sync_folder(self._folder)
         digest = hashlib.sha256(content).hexdigest()
         _write_about(connection, {"changes": str(changes), "vectors_sha256": digest})
 
@@ -297,13 +298,3 @@ def _write_about(connection: sqlite3.Connection, values: Mapping[str, str]) -> N
         "INSERT INTO about VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         values.items(),
     )
-
-
-def _make_durable(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
