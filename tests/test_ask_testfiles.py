@@ -19,6 +19,7 @@ REFUSED_BY_GATE: dict[str, str] = {}
 """By name of the file: what the gate says of it. None of these files shows one grey by every window."""
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_network")
 @pytest.mark.timeout(600)
 def test_each_image_gets_an_answer_and_all_else_one_sentence(

@@ -315,6 +315,7 @@ def test_the_real_list_has_pictures_of_each_set_in_both_splits_and_no_group_in_b
     assert all(row["label"] in LISTED[row["set"]][1] for row in rows)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not (WEIGHTS / "figures.json").is_file(), reason="no figures.json beside the weights: they are untrained"
 )

@@ -27,6 +27,7 @@ from medvqa.cases import Case, read_cases, read_image
 from medvqa.cli import main
 from medvqa.errors import MedvqaError, ModelError, TrainingError
 from medvqa.models.checkpoints import DEFAULT_MODEL, adapter_sha256, find_checkpoint, weights_sha256
+from medvqa.models.families import family_of
 from medvqa.models.huggingface import HuggingFaceModel
 from medvqa.models.loading import load_model
 from medvqa.models.processors import read_processor
@@ -258,8 +259,16 @@ def assert_learned(tuned: Tuned, data: Path, base: str, out: Path) -> int:
         losses.append(-likelihood / len(token_ids))
     assert np.mean(losses) == pytest.approx(tuned.state.best.loss, abs=1e-5)
     assert tuned.state.best.right == {"all": (right, 12)}
-    assert tuned.trainable / tuned.parameters < lora.MOST_TRAINABLE
+    assert matrices_of(out) / tuned.parameters < lora.MOST_TRAINABLE
+    whole = family_of(json.loads((Path(base) / "config.json").read_text())["model_type"]).trained_whole
+    assert whole or tuned.trainable == matrices_of(out)
     return right
+
+
+def matrices_of(adapter: Path) -> int:
+    """Number of parameters in an adapter's low-rank matrices."""
+    tensors = load_file(adapter / WEIGHTS)
+    return sum(tensor.numel() for name, tensor in tensors.items() if "lora_" in name)
 
 
 @pytest.mark.parametrize("family", ["llava", "qwen2_vl"])

@@ -545,10 +545,8 @@ _ONE_OF_A_KIND = frozenset(
         "idefics2",
         "instructblip",
         "llava",
-        "medvqa_composed_gated",
         "mllama",
         "qwen3_vl",
-        "smolvlm",
     )
 )
 """One for each way of laying out and reading an image; the others are as slow and seldom tell more."""
