@@ -9,9 +9,17 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from dicom_builder import image, write
 from playwright.sync_api import Page, expect
+from tiny_contrastive import write_contrastive
 
+import audit
 from browser.conftest import Screens, serving
 from browser.steps import Browse, amend, ask, choose_row, keep, open_first_study
+from medvqa import read_study
+from medvqa.models.contrastive import load_contrastive
+from medvqa.records import Agent
+from medvqa.retrieval.index import CaseIndex
+from medvqa.retrieval.similar import SIMILARITY, index_study
+from medvqa.sessions import begin_session
 
 AA = {"runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]}
 DISPLAYS = {
@@ -88,3 +96,27 @@ def test_a_page_without_a_study_teaches_what_to_do(screens: Screens, browse: Bro
         expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
         expect(page.get_by_test_id("stAlert").first).to_be_visible()
         keep(page, f"{name.lower()}, empty")
+
+
+def test_similar_cases_fit_and_have_contrast(phantom: Path, tmp_path: Path, browse: Browse) -> None:
+    model = load_contrastive(write_contrastive(tmp_path / "clip"))
+    earlier = image(PatientID="earlier")
+    earlier.StudyInstanceUID = "1.2.3.9"
+    earlier.SOPInstanceUID = earlier.file_meta.MediaStorageSOPInstanceUID = "1.2.3.9.1"
+    write(tmp_path / "earlier.dcm", earlier)
+    with audit.Log(f"sqlite:///{tmp_path / 'trail.sqlite'}") as log:
+        session = begin_session(log, Agent(name="dr-17"), key_folder=tmp_path / "keys")
+        index = CaseIndex(tmp_path / "cases", model.identity, create=True)
+        index_study(session, index, model, read_study(tmp_path / "earlier.dcm"))
+    assert phantom.is_dir()
+    with serving(tmp_path, MEDVQA_SIMILAR_INDEX="cases", MEDVQA_SIMILAR_MODEL="clip") as screens:
+        page = browse(screens)
+        open_first_study(page)
+        page.get_by_text("Similar earlier cases").click()
+        page.get_by_role("button", name="Find", exact=True).click()
+        expect(page.get_by_text("Nothing about it was signed.")).to_be_visible()
+        page.get_by_text(SIMILARITY).scroll_into_view_if_needed()
+        page.mouse.move(5, 300)
+        page.wait_for_timeout(700)
+        keep(page, "similar cases")
+        assert not [*overflows(page), *faults(page)]
