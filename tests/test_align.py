@@ -123,6 +123,7 @@ def test_weights_stay_in_the_precision_they_came_in(data: Path, tmp_path: Path) 
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
 
 
+@pytest.mark.slow
 @every_bridge
 def test_tuning_trains_the_bridge_reloads_and_merges(
     bridge: Bridge, data: Path, bases: dict[Bridge, Path], tmp_path: Path
@@ -186,6 +187,7 @@ def command(*arguments: object) -> int:
     return 0
 
 
+@pytest.mark.slow
 def test_both_commands_say_what_they_did_and_how_to_go_on(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

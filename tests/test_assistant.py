@@ -12,13 +12,13 @@ import numpy as np
 import pydicom.data
 import pytest
 from dicom_builder import CANARY, STUDY_UID, image, planted, write
+from each_method import each_method
 from PIL import Image as PillowImage
 from PIL.PngImagePlugin import PngInfo
 
 from audit import Event, Filter, Log
 from medvqa.assistant import Assistant
 from medvqa.errors import DicomError, GateError, MedvqaError, PixelError, QuestionError, RecordError
-from medvqa.heatmaps import HEATMAPS
 from medvqa.models.huggingface import HuggingFaceModel
 from medvqa.study import read_study
 
@@ -59,7 +59,7 @@ def written(tmp_path: Path) -> bytes:
     return b"".join(path.read_bytes() for path in (tmp_path / "trail").iterdir())
 
 
-@pytest.mark.parametrize("method", [None, *HEATMAPS])
+@pytest.mark.parametrize("method", [None, *each_method()])
 def test_an_answer_about_a_built_file(assistant: Assistant, tmp_path: Path, method: Any) -> None:
     study = read_study(write(tmp_path / "one.dcm", image(pixels())))
     answer = assistant.ask(study, "  Is there\na tumor? ", heatmap=method)

@@ -65,6 +65,7 @@ def test_any_field_of_any_row_is_found_when_it_changes(
     assert {problem.field for problem in problems} <= {column, None}
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(row=st.integers(1, ROWS), place=st.integers(0, 10_000), bit=st.integers(0, 7))
 @pytest.mark.parametrize("column", ["body", "hashes"])

@@ -248,6 +248,7 @@ def killed_at(line: int, act: Callable[[], object]) -> bool:
     return os.WIFSIGNALED(status)
 
 
+@pytest.mark.slow
 def test_killing_it_at_any_line_loses_nothing(trail_url: str, tmp_path: Path) -> None:
     folder = tmp_path / "archives"
     with audit.Log(trail_url) as log:

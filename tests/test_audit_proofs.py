@@ -187,6 +187,7 @@ def script_holds(keys: bytes, subject: bytes, proof: bytes) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_the_script_agrees_on_every_proof(material: Material) -> None:
     for (row, size), proof in material.inclusions.items():
         said = SCRIPT_CHECK(vkeys(KEY), material.bodies[row].encode() + b"\n", proof.encode())
@@ -205,6 +206,7 @@ def test_script_and_library_refuse_what_does_not_belong_in_a_proof(material: Mat
         assert not library_holds(vkeys(KEY), subject, wrong)
 
 
+@pytest.mark.slow
 def test_the_script_refuses_a_consistency_proof_of_another_checkpoint(material: Material) -> None:
     for old in range(1, EVENTS + 1):
         subject = material.checkpoints[old].note.encode()
@@ -213,6 +215,7 @@ def test_the_script_refuses_a_consistency_proof_of_another_checkpoint(material: 
             assert holds == (old == other)
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_the_script_and_the_library_agree_on_mutated_files(material: Material, data: st.DataObject) -> None:
     row, size = data.draw(st.sampled_from([(1, 1), (3, 7), (8, 8), (7, 9)]))
@@ -232,6 +235,7 @@ def test_the_script_and_the_library_agree_on_mutated_files(material: Material, d
     assert script_holds(*files) == library_holds(*files)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.binary(max_size=40), st.binary(min_size=32, max_size=32), st.integers(0, 95), st.integers(0, 7))
 def test_the_scripts_ed25519_is_that_of_cryptography(text: bytes, seed: bytes, place: int, bit: int) -> None:

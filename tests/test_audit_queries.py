@@ -227,6 +227,7 @@ SELECTIVE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("newest_first", [True, False])
 @pytest.mark.parametrize("name", SELECTIVE)
 def test_a_filter_is_answered_by_its_index(large: audit.Log, name: str, newest_first: bool) -> None:

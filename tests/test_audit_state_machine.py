@@ -7,6 +7,7 @@ and the root over its first rows is that of every checkpoint, here and elsewhere
 import hashlib
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -166,6 +167,7 @@ class TamperedTrail(RuleBasedStateMachine):
         self.log.close()
 
 
+@pytest.mark.slow
 def test_any_interleaving_is_judged_rightly(trail_url: str, tmp_path: Path) -> None:
     examples = 15 if trail_url.startswith("postgresql") else 60
     run_state_machine_as_test(

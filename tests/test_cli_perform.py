@@ -72,6 +72,7 @@ def events(tmp_path: Path) -> list[audit.Event]:
         return list(log.read())
 
 
+@pytest.mark.slow
 def test_every_task_of_the_default_model_prints_json(perform: Perform, study: Path) -> None:
     caption = performed(perform, "caption", study, "--image", 2)
     assert caption["content"]["statement"]["text"].startswith("This is an MRI of the brain")

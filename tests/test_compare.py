@@ -179,6 +179,7 @@ def test_a_model_that_looks_away_is_refused_though_it_gains(
     assert "although its accuracy rose" in found["why"]
 
 
+@pytest.mark.slow
 def test_a_model_against_itself_passes(blind_answers: Path) -> None:
     arguments = ["compare", "default", "default", str(blind_answers), "--sample", "3", "--heatmaps", "1"]
     result = CliRunner().invoke(app, [*arguments, "--limit", "8"])

@@ -161,6 +161,7 @@ def test_three_in_a_padded_batch_are_answered_as_one_by_one(parts: tuple[str, st
         assert found == pytest.approx([token.log_probability for token in said.tokens], abs=1e-4)
 
 
+@pytest.mark.slow
 @every_choice
 @pytest.mark.parametrize("shape", [(120, 120), (200, 80), (90, 240)], ids=str)
 def test_maps_lie_where_a_square_is(parts: tuple[str, str, Bridge], shape: tuple[int, int]) -> None:
@@ -213,6 +214,7 @@ def test_a_query_s_score_goes_to_the_patches_it_looks_at() -> None:
     assert placed.std() > 1e-4  # not everywhere alike
 
 
+@pytest.mark.slow
 @every_choice
 def test_every_heatmap_method_explains_an_answer(parts: tuple[str, str, Bridge]) -> None:
     model, image = seeing(parts), noise(40, 130)

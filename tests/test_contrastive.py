@@ -182,6 +182,7 @@ def test_a_folder_without_tokenizer_is_refused(tmp_path: Path) -> None:
         load_contrastive(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("row", "column"), [(20, 42), (60, 70), (100, 28)])
 def test_the_map_of_a_choice_marks_the_square_that_decides(
     model: ContrastiveModel, row: int, column: int

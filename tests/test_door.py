@@ -101,6 +101,7 @@ def test_a_model_that_answers_nothing_says_so(clip_folder: Path, study_file: Pat
         assert sum(content.probabilities) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_examples_are_shown_and_recorded(
     llava_folder: Path,
     study_file: Path,

@@ -30,6 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.slow
 def test_an_oracle_points_and_a_misplaced_map_does_not(
     default_model: HuggingFaceModel, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +106,7 @@ def test_the_command_prints_json(folder: Path, tmp_path: Path) -> None:
     assert described["answers"]["both_right_mirrored"]["mean"] == 1
 
 
+@pytest.mark.slow
 def test_a_folder_with_cases_and_findings_gives_the_scoreboard_or_heatmaps(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -160,6 +160,7 @@ def test_a_chance_map_draws_its_reason(default_model: HuggingFaceModel, tmp_path
     assert drawn[160:].max() == 255
 
 
+@pytest.mark.slow
 def test_a_real_answer_s_map_is_graded(default_model: HuggingFaceModel) -> None:
     image = image_with_finding()
     said = default_model.generate(image, QUESTION)

@@ -226,6 +226,7 @@ def squares(draw: st.DrawFn) -> tuple[np.ndarray, tuple[float, float]]:
     return pixels, (top + side / 2, left + side / 2)
 
 
+@pytest.mark.slow
 @every_family
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(drawn=squares())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from each_method import each_method
 from tiny_models import noise
 
 from medvqa.errors import QuestionError
@@ -129,7 +130,7 @@ def test_an_answer_is_not_compared_with_itself(
         measure(default_model, said, Contrast(said[1].text))
 
 
-@pytest.mark.parametrize("method", HEATMAPS)
+@pytest.mark.parametrize("method", each_method())
 def test_every_method_says_which_scalar_it_explains(
     method: str, default_model: HuggingFaceModel, said: tuple[Image, Generation]
 ) -> None:

@@ -140,6 +140,7 @@ def test_a_batch_answers_as_one_by_one(model: HuggingFaceModel) -> None:
     assert model.answer_many(images, QUESTIONS) == alone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", HEATMAPS)
 def test_both_families_give_both_heatmaps(model: HuggingFaceModel, method: str) -> None:
     image = noise(31, 45)

@@ -61,6 +61,7 @@ def test_an_abbreviation_keeps_its_letters() -> None:
     assert all("MRI" in wording for wording in paraphrase("MRI or CT?"))
 
 
+@pytest.mark.slow
 def test_what_is_asked_for_stays(subtests: pytest.Subtests) -> None:
     for question in every_text(np.random.default_rng(0), count=600):
         with subtests.test(question):

@@ -41,6 +41,7 @@ def plain(value: object) -> object:
     return json.loads(json.dumps(value, default=dict))
 
 
+@pytest.mark.slow
 def test_the_row_belongs_to_the_answer(recorded: tuple[Answer, Event]) -> None:
     answer, event = recorded
     assert (event.agent, event.action, event.subject) == ("dr-17", "answer", answer.answer_id)

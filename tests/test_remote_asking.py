@@ -270,6 +270,7 @@ def _await(port: int, running: subprocess.Popen[bytes]) -> None:
     raise AssertionError("transformers serve did not begin")
 
 
+@pytest.mark.slow
 def test_a_real_server_answers_as_the_model_does_here(
     transformers_server: tuple[str, Path], default_model: HuggingFaceModel
 ) -> None:

@@ -137,6 +137,7 @@ def test_an_answer_replays_identically_and_the_replay_is_recorded(
     assert log.verify().intact
 
 
+@pytest.mark.slow
 def test_the_shipped_model_replays_in_another_process_that_has_other_threads(
     log: Log, study: Path, tmp_path: Path
 ) -> None:
@@ -171,6 +172,7 @@ def test_one_flipped_byte_of_the_adapter_is_named_as_that(
     assert replays(log)[0].entity["first_difference"]["what"] == "adapter"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "what"),
     [
@@ -304,6 +306,7 @@ def test_a_picture_and_a_frame_of_several_replay(log: Log, base: Path, tmp_path:
         assert again(log, answer, tmp_path / name).identical
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "what"),
     [
@@ -351,6 +354,7 @@ def off_by_a_bit(entity: dict[str, Any]) -> None:
     token["log_probability"] = np.nextafter(token["log_probability"], -np.inf).item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "expected"),
     [

@@ -225,6 +225,7 @@ def pictured(seed: int, *, count: int = 3) -> list[Picture]:
     return [with_finding(picture, rng) if index % 2 else picture for index, picture in enumerate(plain)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_a_packed_question_gets_the_logits_of_its_separate_prompt(
     untrained: tuple[DeepseekVLForConditionalGeneration, LlavaProcessor], seed: int

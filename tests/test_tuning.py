@@ -271,7 +271,7 @@ def matrices_of(adapter: Path) -> int:
     return sum(tensor.numel() for name, tensor in tensors.items() if "lora_" in name)
 
 
-@pytest.mark.parametrize("family", ["llava", "qwen2_vl"])
+@pytest.mark.parametrize("family", ["llava", pytest.param("qwen2_vl", marks=pytest.mark.slow)])
 def test_an_adapter_learns_and_answers_about_other_images(
     family: str, data: Path, bases: Any, tmp_path: Path
 ) -> None:
@@ -352,6 +352,7 @@ def test_checkpointing_and_workers_change_no_weight(data: Path, bases: Any, tmp_
     assert careful.state.losses == pytest.approx(whole.state.losses, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_bfloat16_learns_too(data: Path, bases: Any, tmp_path: Path) -> None:
     tuned = tune(data, bases("llava"), tmp_path, epochs=10, precision="bf16")
     assert tuned.state.best.loss < 0.7 * tuned.state.validations[0].loss
@@ -518,6 +519,7 @@ def test_the_command_prints_share_and_figures_and_the_adapter_answers(
     assert "medvqa: error:" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_state_and_says_how_to_go_on(data: Path, bases: Any, tmp_path: Path) -> None:
     out = tmp_path / "adapter"
     arguments = ["tune", str(data), "--base", bases("llava"), "--out", str(out), "--epochs", "4000"]

@@ -269,6 +269,7 @@ def test_long_work_says_its_stage_and_is_stopped_on_record(page: AppTest, trail:
     assert "Audit row" in words(page)
 
 
+@pytest.mark.slow
 def test_a_word_and_a_contrast_are_explained_on_click(page: AppTest, trail: Path) -> None:
     open_study(page, sample(MR))
     ask(page)
@@ -722,6 +723,7 @@ def test_the_models_page_says_what_the_release_gate_found(
     assert expected in words(page)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("role", "allowed"),
     [
