@@ -16,22 +16,14 @@ from medvqa.models.loading import load_model
 from medvqa.simulation import insert_nodule, phantom, place_nodule
 from medvqa.tasks.comparing import compare
 from medvqa.tasks.results import Comparison
-from medvqa.types import Image, ImageRef
+from medvqa.types import NOBODY, Image
 
 FINDING = "a nodule"
 SWAPPED = {"better": "worse", "worse": "better", "unchanged": "unchanged"}
 
 
 def shown(pixels: np.ndarray) -> Image:
-    ref = ImageRef(
-        study_instance_uid="1.2.3",
-        series_instance_uid="1.2.3.4",
-        sop_instance_uid="1.2.3.4.5",
-        frame_number=1,
-        pixel_sha256="0" * 64,
-        file_sha256="0" * 64,
-    )
-    return Image(ref=ref, pixels=np.asarray(pixels, dtype=np.float32), modality="MR")
+    return Image(ref=NOBODY, pixels=np.asarray(pixels, dtype=np.float32), modality="MR")
 
 
 def make_pairs(count: int, rng: np.random.Generator) -> list[tuple[str, str, Image, Image]]:

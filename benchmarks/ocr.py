@@ -26,7 +26,7 @@ from medvqa.imaging import to_uint8
 from medvqa.simulation import phantom
 from medvqa.tasks.side_markers import kind_of
 from medvqa.tasks.text_reading import read_text
-from medvqa.types import Image, ImageRef
+from medvqa.types import NOBODY, Image
 
 MARKERS = ("L", "R", "LINKS", "RECHTS", "LEFT", "RIGHT")
 ORGANS = ("chest", "brain", "breast")
@@ -80,15 +80,7 @@ def make_case(number: int, rng: np.random.Generator) -> Case:
 
 
 def shown(pixels: np.ndarray) -> Image:
-    ref = ImageRef(
-        study_instance_uid="1.2.3",
-        series_instance_uid="1.2.3.4",
-        sop_instance_uid="1.2.3.4.5",
-        frame_number=1,
-        pixel_sha256="0" * 64,
-        file_sha256="0" * 64,
-    )
-    return Image(ref=ref, pixels=pixels.astype(np.float32), modality="DX")
+    return Image(ref=NOBODY, pixels=pixels.astype(np.float32), modality="DX")
 
 
 def by_rapidocr(image: Image) -> list[str]:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from medvqa.reading.stories import Story
     from medvqa.types import Heatmap, HeatmapMethod, Image, ReviewVerdict, Study, WindowName
 
-__all__ = ["Assistant", "open_study", "record_opening"]
+__all__ = ["Assistant", "choose_number", "open_study", "record_opening"]
 
 
 class Assistant:
@@ -298,7 +298,7 @@ class Assistant:
             DicomError: As `ask`; that an image cannot be decoded is recorded.
             RecordError: If the trail did not take that.
         """
-        number, chosen = _choose_number(len(study.images), image_number)
+        number, chosen = choose_number(len(study.images), image_number)
         try:
             return study.images[number - 1], chosen
         except DicomError as error:
@@ -335,7 +335,12 @@ def record_opening(session: Session, study: Study, *, source: str, window: Windo
     record(session.log, records.open_study(session.agent, study, patient=patient, options=options))
 
 
-def _choose_number(count: int, image_number: int | None) -> tuple[int, tuple[Notice, ...]]:
+def choose_number(count: int, image_number: int | None) -> tuple[int, tuple[Notice, ...]]:
+    """Which of `count` images is meant, from 1, and a notice where that was not said: it is the middle one.
+
+    Raises:
+        DicomError: If there is no image of that number.
+    """
     if image_number is not None:
         if not 1 <= image_number <= count:
             raise DicomError(f"the study has images 1 to {count}, not {image_number}")

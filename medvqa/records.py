@@ -313,11 +313,16 @@ def describe_request(image: Image, question: str, model: ModelIdentity) -> dict[
     """What was asked, of which pixels, of which model."""
     return {
         "question": question,
-        "image": {**asdict(image.ref), "rows": image.shape[0], "columns": image.shape[1]},
+        "image": describe_image(image),
         "modality": image.modality,
         "applied": [asdict(step) for step in image.applied],
         "model": asdict(model),
     }
+
+
+def describe_image(image: Image) -> dict[str, Any]:
+    """Which image, and of what size."""
+    return {**asdict(image.ref), "rows": image.shape[0], "columns": image.shape[1]}
 
 
 def describe_answer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,18 @@ def _answers_about_noise() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MEDVQA_UNFAMILIAR", "warn")
         yield
+
+
+@pytest.fixture
+def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in the test's own folder, with its own trail and keys and no other setting."""
+    monkeypatch.chdir(tmp_path)
+    for name in os.environ:
+        if name.startswith("MEDVQA_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("MEDVQA_AUDIT_URL", str(tmp_path / "trail.sqlite"))
+    monkeypatch.setenv("MEDVQA_KEY_FOLDER", str(tmp_path / "keys"))
+    monkeypatch.setenv("COLUMNS", "200")
 
 
 @pytest.fixture

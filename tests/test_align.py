@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from command_line import run_medvqa
 from peft import PeftModel
 from PIL import Image as PillowImage
 from tiny_models import noise, write_llava
@@ -19,7 +18,6 @@ from tiny_parts import write_llm, write_vision
 from torch.nn.functional import cross_entropy, normalize
 
 from medvqa.cases import read_cases, read_image
-from medvqa.cli import main
 from medvqa.errors import ModelError, TrainingError
 from medvqa.models.compose.alignment import contrastive_loss
 from medvqa.models.compose.building import compose
@@ -178,29 +176,20 @@ def test_what_cannot_be_aligned_is_refused(data: Path, bases: dict[Bridge, Path]
         align(data, bases["mlp"], tmp_path / "out", learning_rate=1e30)
 
 
-def command(*arguments: object) -> int:
-    with patch.object(sys, "argv", ["medvqa", *map(str, arguments)]):
-        try:
-            main()
-        except SystemExit as stopped:
-            return int(stopped.code or 0)
-    return 0
-
-
 @pytest.mark.slow
 def test_both_commands_say_what_they_did_and_how_to_go_on(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     llm, vision = write_llm(tmp_path / "llm", "qwen3"), write_vision(tmp_path / "vision", "clip")
     given = ("--llm", llm, "--vision", vision, "--bridge", "gated-cross-attention")
-    assert command("compose", *given, "--out", tmp_path / "seeing") == 0
+    assert run_medvqa("compose", *given, "--out", tmp_path / "seeing") == 0
     told = capsys.readouterr().out
     assert f"medvqa align {tmp_path / 'seeing'}" in told
     assert "not for diagnostic use" in told
     options = ("--cases", data, "--out", tmp_path / "aligned", "--epochs", 2)
-    assert command("align", tmp_path / "seeing", *options) == 0
+    assert run_medvqa("align", tmp_path / "seeing", *options) == 0
     told = capsys.readouterr().out
     assert "0.250 by chance" in told
     assert f"--base {tmp_path / 'aligned'}" in told
-    assert command("align", tmp_path / "seeing", *options) == ModelError.exit_code
+    assert run_medvqa("align", tmp_path / "seeing", *options) == ModelError.exit_code
     assert "holds something already" in capsys.readouterr().err

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import run_medvqa
 from PIL import Image as PillowImage
 from test_training import REAL
 from tiny_models import noise, write_llava
 
-from medvqa.cli import main
 from medvqa.errors import ModelError, TrainingError
 from medvqa.evaluation.questions import ask_all, held_out_subjects, read_lines
 from medvqa.models import checkpoints
@@ -24,14 +23,6 @@ from medvqa.types import NOT_FOR_DIAGNOSIS
 
 WEIGHTS = Path(checkpoints.__file__).parent / "weights"
 QUESTIONS = ["Is there a nodule?", "Where is the nodule?", "How old is the patient?"]
-
-
-def calibrate(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["medvqa", "calibrate", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-        sys.exit(0)
-    return int(ended.value.code or 0)
 
 
 @pytest.fixture(scope="module")
@@ -65,14 +56,14 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_anybodys_model_is_calibrated_on_anybodys_questions(
-    lines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    lines: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = tmp_path / "model"
     shutil.copytree(WEIGHTS, model, ignore=shutil.ignore_patterns("calibration*", "familiarity*"))
     (model / "calibration.json").write_text('{"weights_sha256": "of another model"}')
     with pytest.raises(ModelError, match="medvqa calibrate"):
         load_model(model)
-    assert calibrate(monkeypatch, lines, "--model", model, "--alpha", "0.3") == 0
+    assert run_medvqa("calibrate", lines, "--model", model, "--alpha", "0.3") == 0
     assert NOT_FOR_DIAGNOSIS in capsys.readouterr().out
     loaded = load_model(model)
     assert loaded.calibration is not None
@@ -89,7 +80,7 @@ def test_anybodys_model_is_calibrated_on_anybodys_questions(
     kept = json.loads((model / "calibration.json").read_text()) | {"attention_layers": [1]}
     (model / "calibration.json").write_text(json.dumps(kept))
     out = tmp_path / "out"
-    assert calibrate(monkeypatch, lines, "--model", model, "--alpha", "0.3", "--out", out) == 0
+    assert run_medvqa("calibrate", lines, "--model", model, "--alpha", "0.3", "--out", out) == 0
     again = json.loads((out / "calibration.json").read_text())
     assert again == kept
 
@@ -106,14 +97,13 @@ def test_anybodys_model_is_calibrated_on_anybodys_questions(
 )
 def test_bad_questions_are_refused(
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     content: str,
     part: str,
 ) -> None:
     path = tmp_path / "asked.jsonl"
     path.write_text(content)
-    assert calibrate(monkeypatch, path, "--out", tmp_path / "out") == TrainingError.exit_code
+    assert run_medvqa("calibrate", path, "--out", tmp_path / "out") == TrainingError.exit_code
     assert part in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

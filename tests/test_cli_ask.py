@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pydicom.data
 import pytest
+from command_line import run_medvqa
 from dicom_builder import CANARY, image, planted, write
 from PIL import Image as PillowImage
 from typer.testing import CliRunner
@@ -23,7 +24,7 @@ from typer.testing import CliRunner
 import audit
 import medvqa
 from medvqa.checks.verdict import MEANINGS
-from medvqa.cli import app, main
+from medvqa.cli import app
 from medvqa.types import HeatmapLevel
 
 ROOT = Path(medvqa.__file__).parents[1]
@@ -42,29 +43,18 @@ Medvqa = Callable[..., Ended]
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in os.environ:
-        if name.startswith("MEDVQA_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("MEDVQA_AUDIT_URL", str(tmp_path / "trail.sqlite"))
-    monkeypatch.setenv("MEDVQA_KEY_FOLDER", str(tmp_path / "keys"))
+def place(own_place: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
     monkeypatch.setenv("MEDVQA_UNFAMILIAR", "warn")
-    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Medvqa:
+def run(capsys: pytest.CaptureFixture[str]) -> Medvqa:
     """Run the command in this process, as the console script does."""
 
     def medvqa_ask(*arguments: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["medvqa", "ask", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-            sys.exit(0)
-        captured = capsys.readouterr()
-        return Ended(int(ended.value.code or 0), captured.out, captured.err)
+        code, said = run_medvqa("ask", *arguments), capsys.readouterr()
+        return Ended(code, said.out, said.err)
 
     return medvqa_ask
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command_line import run_medvqa
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 from tiny_models import noise
 
 import audit
-from medvqa.cli import main
 from medvqa.errors import TaskError
 from medvqa.simulated_study import write_simulated_study
 from medvqa.tasks.drawing import draw
@@ -50,12 +49,8 @@ def perform(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     monkeypatch.setenv("COLUMNS", "200")
 
     def medvqa_perform(*arguments: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["medvqa", "perform", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-            sys.exit(0)
-        captured = capsys.readouterr()
-        return Ended(int(ended.value.code or 0), captured.out, captured.err)
+        code, said = run_medvqa("perform", *arguments), capsys.readouterr()
+        return Ended(code, said.out, said.err)
 
     return medvqa_perform
 

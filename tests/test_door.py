@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from command_line import run_medvqa
 from dicom_builder import image as dicom_image
 from dicom_builder import write
 from PIL import Image as PillowImage
@@ -18,7 +18,6 @@ from tiny_models import noise, write_llava
 import medvqa
 from audit import Filter, Log
 from medvqa.assistant import Assistant
-from medvqa.cli import main
 from medvqa.errors import ModelError
 from medvqa.models.contrastive import ContrastiveModel
 from medvqa.models.huggingface import HuggingFaceModel
@@ -114,12 +113,7 @@ def test_examples_are_shown_and_recorded(
     monkeypatch.setenv("MEDVQA_KEY_FOLDER", str(tmp_path / "keys"))
 
     def run(*arguments: object) -> int:
-        command = ["medvqa", "ask", study_file, QUESTION, "--model", llava_folder, *arguments]
-        monkeypatch.setattr(sys, "argv", [str(one) for one in command])
-        with pytest.raises(SystemExit) as ended:
-            main()
-            sys.exit(0)
-        return int(ended.value.code or 0)
+        return run_medvqa("ask", study_file, QUESTION, "--model", llava_folder, *arguments)
 
     assert run("--shots", cases, "--heatmap", "occlusion", "--json") == 0
     told = json.loads(capsys.readouterr().out)
@@ -143,11 +137,7 @@ def test_only_a_known_family_takes_examples(
 ) -> None:
     monkeypatch.setenv("MEDVQA_AUDIT_URL", str(tmp_path / "audit.sqlite"))
     monkeypatch.setenv("MEDVQA_KEY_FOLDER", str(tmp_path / "keys"))
-    command = ["medvqa", "ask", study_file, QUESTION, "--model", clip_folder, "--shots", cases]
-    monkeypatch.setattr(sys, "argv", [str(one) for one in command])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 5
+    assert run_medvqa("ask", study_file, QUESTION, "--model", clip_folder, "--shots", cases) == 5
     assert "known family on this machine takes examples" in " ".join(capsys.readouterr().err.split())
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from command_line import run_medvqa
 from dicom_builder import image as dicom_image
 from dicom_builder import write
 from hypothesis import given
@@ -17,7 +17,6 @@ from tiny_models import FakeModel
 
 from audit import Filter, Log
 from medvqa.assistant import Assistant
-from medvqa.cli import main
 from medvqa.ensembles import CANNOT_TELL, ask_together, worst_verdict
 from medvqa.errors import GateError, QuestionError
 from medvqa.models.base import Generation
@@ -147,13 +146,7 @@ def test_the_command_asks_each_and_shows_how_many_agree(
     monkeypatch.setenv("MEDVQA_KEY_FOLDER", str(tmp_path / "keys"))
 
     def run(*arguments: str) -> int:
-        monkeypatch.setattr(
-            sys, "argv", ["medvqa", "consult", str(tmp_path / "one.dcm"), QUESTION, *arguments]
-        )
-        with pytest.raises(SystemExit) as ended:
-            main()
-            sys.exit(0)
-        return int(ended.value.code or 0)
+        return run_medvqa("consult", tmp_path / "one.dcm", QUESTION, *arguments)
 
     both = ("--model", "default", "--model", "default")
     assert run(*both, "--json") == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +26,7 @@ QUESTION = "Where is the nodule?"
 CURVES = Curves(deletion=(0.9, 0.5, 0.1), insertion=(0.1, 0.5, 0.9))
 
 
-@pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in os.environ:
-        if name.startswith("MEDVQA_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("MEDVQA_AUDIT_URL", str(tmp_path / "trail.sqlite"))
-    monkeypatch.setenv("MEDVQA_KEY_FOLDER", str(tmp_path / "keys"))
-    monkeypatch.setenv("COLUMNS", "200")
+pytestmark = pytest.mark.usefixtures("own_place")
 
 
 @pytest.fixture

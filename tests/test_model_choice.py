@@ -11,13 +11,14 @@ from typing import Any, get_args
 from urllib.parse import urlparse
 
 import pytest
+from command_line import run_medvqa
 from hypothesis import given
 from hypothesis import strategies as st
 from models_page import PAGE, written_anew
 from transformers import CONFIG_MAPPING
 from typer.testing import CliRunner
 
-from medvqa.cli import app, main
+from medvqa.cli import app
 from medvqa.errors import ModelError
 from medvqa.models.cached import find_on_disk, models_on_disk
 from medvqa.models.catalogue import (
@@ -404,13 +405,8 @@ def test_a_recommendation_as_json_agrees_with_the_constraints() -> None:
     assert described["notice"] == NOT_FOR_DIAGNOSIS
 
 
-def test_nothing_that_fits_ends_in_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["medvqa", "models", "recommend", "--memory", "0.5"])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == ModelError.exit_code
+def test_nothing_that_fits_ends_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_medvqa("models", "recommend", "--memory", "0.5") == ModelError.exit_code
     assert capsys.readouterr().err.startswith(
         "medvqa: error: no model for vqa satisfies all of this; with --memory 1.4"
     )

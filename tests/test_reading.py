@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import run_medvqa
 from tiny_models import IDENTITY, noise
 
 from audit import Filter, Log
 from medvqa import records
-from medvqa.cli import main
 from medvqa.errors import RecordError, ReviewError
 from medvqa.models.base import Generation
 from medvqa.reading.first_reads import commit_first_read
@@ -45,15 +43,8 @@ CHECKS = Checks(
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in os.environ:
-        if name.startswith("MEDVQA_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("MEDVQA_AUDIT_URL", str(tmp_path / "trail.sqlite"))
-    monkeypatch.setenv("MEDVQA_KEY_FOLDER", str(tmp_path / "keys"))
+def place(own_place: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
     monkeypatch.setenv("MEDVQA_AGENT", "dr-18")
-    monkeypatch.setenv("COLUMNS", "200")
 
 
 @pytest.fixture
@@ -74,18 +65,12 @@ def give_answer(session: Session, answer_id: str, checks: Checks) -> None:
 
 
 @pytest.fixture
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str]]:
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
     """Exit code, and what was printed anywhere."""
 
     def medvqa(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["medvqa", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-            sys.exit(0)
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out + said.err
+        code, said = run_medvqa(*arguments), capsys.readouterr()
+        return code, said.out + said.err
 
     return medvqa
 

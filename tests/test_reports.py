@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from command_line import run_medvqa
 from dicom_builder import image, write
 from pypdf import PdfReader
 from test_reading import CHECKS
@@ -17,7 +18,6 @@ from tiny_models import IDENTITY
 
 from audit import Filter, Log
 from medvqa import records
-from medvqa.cli import main
 from medvqa.errors import ReviewError
 from medvqa.models.base import Generation
 from medvqa.reading.reviews import review
@@ -186,12 +186,7 @@ def test_the_command_writes_both_forms_and_refuses_others(
     monkeypatch.setenv("MEDVQA_AGENT", "dr-17")
 
     def run(out: str) -> int:
-        monkeypatch.setattr("sys.argv", ["medvqa", "report", str(tmp_path / "study"), "--out", out])
-        try:
-            main()
-        except SystemExit as stop:
-            return int(stop.code or 0)
-        return 0
+        return run_medvqa("report", tmp_path / "study", "--out", out)
 
     assert run(str(tmp_path / "a.pdf")) == 10
     assert "ask first" in capsys.readouterr().err

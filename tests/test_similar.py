@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import run_medvqa
 from dicom_builder import CANARY, image, planted, write
 from test_reports import answer
 from tiny_contrastive import write_contrastive
 
 from audit import Event, Filter, Log
 from medvqa import records
-from medvqa.cli import main
 from medvqa.errors import CaseIndexError, GateError, QuestionError, RecordError, StoppedError
 from medvqa.models.contrastive import ContrastiveModel, load_contrastive
 from medvqa.reading.reviews import review
@@ -33,15 +31,8 @@ MakeStudy = Callable[..., Study]
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in os.environ:
-        if name.startswith("MEDVQA_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("MEDVQA_AUDIT_URL", str(tmp_path / "trail.sqlite"))
-    monkeypatch.setenv("MEDVQA_KEY_FOLDER", str(tmp_path / "keys"))
+def place(own_place: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
     monkeypatch.setenv("MEDVQA_AGENT", "dr-17")
-    monkeypatch.setenv("COLUMNS", "200")
 
 
 @pytest.fixture(scope="module")
@@ -302,16 +293,10 @@ def test_neither_index_nor_trail_names_a_patient(
 
 
 @pytest.fixture
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     def similar(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["medvqa", "similar", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-            sys.exit(0)
-        captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
+        code, said = run_medvqa("similar", *arguments), capsys.readouterr()
+        return code, said.out, said.err
 
     return similar
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from command_line import run_medvqa
 from PIL import Image as PillowImage
 from tiny_models import noise
 from transformers import DeepseekVLForConditionalGeneration, LlavaProcessor
 
-from medvqa.cli import main
 from medvqa.errors import TrainingError
 from medvqa.imaging import blank
 from medvqa.models import checkpoints
@@ -74,21 +73,17 @@ def untrained() -> tuple[DeepseekVLForConditionalGeneration, LlavaProcessor]:
     return build_model(processor, seed=0).eval(), processor
 
 
-def train(data: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(sys, "argv", ["medvqa", "train", str(data), "--out", str(run), "--quick"])
-    with pytest.raises(SystemExit) as ended:
-        main()
-        sys.exit(0)
-    return int(ended.value.code or 0)
+def train(data: Path, run: Path) -> int:
+    return run_medvqa("train", data, "--out", run, "--quick")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_train_makes_a_model_that_loads_and_measures_it(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    assert train(data, run, monkeypatch) == 0
+    assert train(data, run) == 0
     assert f"--model {run / 'model'}" in " ".join(capsys.readouterr().out.split())
     model = load_model(run / "model")
     assert model.modalities == {"CR", "DX", "MR", "US"}
@@ -187,13 +182,13 @@ def test_a_bad_list_is_refused(
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_or_binary_list_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_or_binary_list_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"datasets/README\.md"):
         load_pictures(tmp_path, split="train", side=32)
     (tmp_path / "images.csv").write_bytes(b"\xff\xfe\x00" * 50)
     with pytest.raises(TrainingError, match=r"images\.csv"):
         load_pictures(tmp_path, split="train", side=32)
-    assert train(tmp_path, tmp_path / "run", monkeypatch) == TrainingError.exit_code
+    assert train(tmp_path, tmp_path / "run") == TrainingError.exit_code
 
 
 def test_a_sampler_repeats_by_its_seed_and_adds_findings(data: Path) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from command_line import run_medvqa
 from PIL import Image as PillowImage
 from safetensors.torch import load_file
 from tiny_families import TINY, build_tiny, each_of
@@ -24,7 +25,6 @@ from tiny_models import IDENTITY
 from transformers.models.smolvlm import processing_smolvlm
 
 from medvqa.cases import Case, read_cases, read_image
-from medvqa.cli import main
 from medvqa.errors import MedvqaError, ModelError, TrainingError
 from medvqa.models.checkpoints import DEFAULT_MODEL, adapter_sha256, find_checkpoint, weights_sha256
 from medvqa.models.families import family_of
@@ -101,15 +101,6 @@ def tune(data: Path, base: str, out: Path, *, stop_at: int | None = None, **sett
 
     plan = Plan(**{"epochs": 3, "batch_size": 4, "learning_rate": 1e-2, "patience": 0} | settings)
     return tune_adapter(data, base, out, plan=plan, progress=progress)
-
-
-def command(*arguments: object) -> int:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["medvqa", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-            sys.exit(0)
-    return int(ended.value.code or 0)
 
 
 # What is read
@@ -331,8 +322,8 @@ def test_a_killed_process_goes_on_as_if_it_had_not_been(data: Path, bases: Any, 
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     assert not (out / WEIGHTS).exists()
-    assert command(*arguments, "--out", out) == 0
-    assert command(*arguments, "--out", tmp_path / "whole") == 0
+    assert run_medvqa(*arguments, "--out", out) == 0
+    assert run_medvqa(*arguments, "--out", tmp_path / "whole") == 0
     assert (out / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
 
 
@@ -507,7 +498,7 @@ def test_the_command_prints_share_and_figures_and_the_adapter_answers(
 ) -> None:
     out = tmp_path / "adapter"
     arguments = ("tune", data, "--base", bases("llava"), "--out", out, "--epochs", 1, "--licence", "mit")
-    assert command(*arguments) == 0
+    assert run_medvqa(*arguments) == 0
     printed = capsys.readouterr().out
     assert "2.64%" in printed
     assert "all: 0 of 12 right before" in printed
@@ -515,7 +506,7 @@ def test_the_command_prints_share_and_figures_and_the_adapter_answers(
     assert "not for diagnostic use" in printed
     assert "license: mit" in (out / "README.md").read_text()
     load_model(bases("llava"), adapter=out)
-    assert command(*arguments) == TrainingError.exit_code
+    assert run_medvqa(*arguments) == TrainingError.exit_code
     assert "medvqa: error:" in capsys.readouterr().err
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 import transformers as hf
 from tiny_models import llava_processor
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tiny_tokenizer import tiny_tokenizer
 from transformers.models.smolvlm import processing_smolvlm
 
 from medvqa.models.compose.composed import ComposedForConditionalGeneration, GatedForConditionalGeneration
@@ -54,24 +54,7 @@ _SQUARE = {"height": 56, "width": 56}
 
 def tokenizer(**named: str) -> Any:
     """Bytes and special tokens; the latter are attributes of it where `named` says so."""
-    bpe = Tokenizer(models.BPE(unk_token=None))
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400,
-        special_tokens=list(_SPECIAL),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    bpe.train_from_iterator(["is there a nodule in this image? where is it? yes, no"] * 9, trainer)
-    return hf.PreTrainedTokenizerFast(
-        tokenizer_object=bpe,
-        pad_token="<pad>",
-        bos_token="<s>",
-        eos_token="</s>",
-        unk_token="<unk>",
-        extra_special_tokens=named,
-    )
+    return tiny_tokenizer(_SPECIAL, words=400, **named)
 
 
 def template(image: str) -> str:

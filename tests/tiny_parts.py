@@ -1,6 +1,5 @@
 """Tiny text models and image towers with random weights, as folders, to compose models of."""
 
-# ruff: noqa: S106
 # Tokens are words here, not passwords.
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from typing import Any
 
 import torch
 import transformers as hf
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tiny_tokenizer import tiny_tokenizer
 
 _TEXT: dict[str, Any] = {
     "hidden_size": 64,
@@ -43,19 +42,7 @@ SIDE = 56
 
 def tokenizer() -> Any:
     """Bytes, a few words of English, and no word for an image."""
-    bpe = Tokenizer(models.BPE(unk_token=None))
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=340,
-        special_tokens=list(_WORDS),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    bpe.train_from_iterator(["is there a nodule in this image? where is it? yes, no"] * 9, trainer)
-    return hf.PreTrainedTokenizerFast(
-        tokenizer_object=bpe, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>"
-    )
+    return tiny_tokenizer(_WORDS, words=340)
 
 
 def write_llm(folder: Path, kind: str, *, unused: int = 16, dtype: torch.dtype = torch.float32) -> Path:

@@ -1,6 +1,5 @@
 """`medvqa ask`: one question about one study."""
 
-import hashlib
 import io
 import json
 from dataclasses import asdict
@@ -16,10 +15,19 @@ from rich.panel import Panel
 from rich.table import Table
 
 from audit import Log
-from medvqa import records
 from medvqa.assistant import open_study
 from medvqa.checks.verdict import MEANINGS
+from medvqa.cli.exporting import write_recorded
 from medvqa.cli.opening import open_assistant, quieten_libraries
+from medvqa.cli.options import (
+    AdapterOption,
+    AuditOption,
+    ImageOption,
+    JsonOption,
+    QuestionArgument,
+    StudyArgument,
+    UidOption,
+)
 from medvqa.heatmaps import HEATMAPS
 from medvqa.imaging import CT_WINDOWS
 from medvqa.reading.stories import read_story
@@ -29,21 +37,17 @@ from medvqa.types import NOT_FOR_DIAGNOSIS, Answer, Heatmap, HeatmapMethod, Wind
 
 
 def ask(
-    study: Annotated[Path, typer.Argument(help="A DICOM, PNG or JPEG file, a folder or a ZIP archive.")],
-    question: Annotated[str, typer.Argument(help="In plain words, such as 'Is there a tumor?'.")],
+    study: StudyArgument,
+    question: QuestionArgument,
     *,
     heatmap: Annotated[
         str | None, typer.Option(help=f"Also explain the answer: {', '.join(HEATMAPS)}.")
     ] = None,
-    image: Annotated[
-        int | None, typer.Option(min=1, help="Which image of the study; else the middle one.")
-    ] = None,
-    study_uid: Annotated[
-        str | None, typer.Option(help="Study Instance UID, where the folder holds several studies.")
-    ] = None,
+    image: ImageOption = None,
+    study_uid: UidOption = None,
     window: Annotated[str | None, typer.Option(help=f"CT window: file, {', '.join(CT_WINDOWS)}.")] = None,
     model: Annotated[str | None, typer.Option(help="Folder, hub name, server; or the shipped one.")] = None,
-    adapter: Annotated[str | None, typer.Option(help="Folder or hub name of a LoRA adapter.")] = None,
+    adapter: AdapterOption = None,
     shots: Annotated[
         Path | None,
         typer.Option(help="Cases (.jsonl) that the model is shown, with their answers, before the question."),
@@ -51,10 +55,8 @@ def ask(
     out: Annotated[
         Path | None, typer.Option(help="Write the answer (JSON) and its heatmap (PNG, NPY) to this folder.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")] = False,
-    audit: Annotated[
-        str | None, typer.Option(metavar="URL", help="The audit trail: a path or an SQLAlchemy URL.")
-    ] = None,
+    as_json: JsonOption = False,
+    audit: AuditOption = None,
 ) -> None:
     """Ask a question about a study; the answer comes with its checks and its row in the audit trail.
 
@@ -147,27 +149,14 @@ def show(answer: Answer, described: dict[str, Any], *, console: Console) -> None
 
 
 def write_files(answer: Answer, described: dict[str, Any], out: Path, *, session: Session) -> None:
-    """Write the answer, and its heatmap, to a folder once that is recorded; `described` then names the files.
-
-    Files are named after the answer, never after anything in the study.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        contents: dict[str, bytes] = {}
-        if answer.heatmap is not None:
-            contents = _draw(answer.heatmap)
-            overlay, values = out / f"{answer.answer_id}.png", out / f"{answer.answer_id}.npy"
-            described["heatmap"] |= {"overlay": str(overlay), "values": str(values)}
-        contents[".json"] = (json.dumps(described, indent=2) + "\n").encode()
-        digests = {ending: hashlib.sha256(content).hexdigest() for ending, content in contents.items()}
-        answered = read_story(session.log, answer.answer_id).answered
-        records.record(session.log, records.export(session.agent, answered, files=digests))
-        for ending, content in contents.items():
-            (out / f"{answer.answer_id}{ending}").write_bytes(content)
-    except OSError as error:
-        raise typer.BadParameter(
-            f"{out} cannot be written to: {error.strerror}", param_hint="--out"
-        ) from error
+    """Write the answer, and its heatmap, to a folder; `described` then names the files."""
+    contents: dict[str, bytes] = {}
+    if answer.heatmap is not None:
+        contents = _draw(answer.heatmap)
+        overlay, values = out / f"{answer.answer_id}.png", out / f"{answer.answer_id}.npy"
+        described["heatmap"] |= {"overlay": str(overlay), "values": str(values)}
+    contents[".json"] = (json.dumps(described, indent=2) + "\n").encode()
+    write_recorded(session, read_story(session.log, answer.answer_id).answered, contents, out)
 
 
 def _draw(heatmap: Heatmap) -> dict[str, bytes]:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from medvqa.cli.opening import quieten_libraries
+from medvqa.cli.options import AdapterOption
 from medvqa.cli.progress import show_progress
 from medvqa.errors import ModelError
 from medvqa.evaluation.diagram import draw_calibration
@@ -39,7 +40,7 @@ def calibrate(
     ],
     *,
     model: Annotated[str, typer.Option(help="Folder or hub name; else the shipped model.")] = DEFAULT_MODEL,
-    adapter: Annotated[str | None, typer.Option(help="Folder or hub name of a LoRA adapter.")] = None,
+    adapter: AdapterOption = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the result; else beside the adapter or the model.")
     ] = None,

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from medvqa.cases import read_cases
 from medvqa.cli.opening import quieten_libraries
+from medvqa.cli.options import JsonOption
 from medvqa.cli.progress import show_progress
 from medvqa.evaluation.candidates import Measured, draw_sample, measure_model
 from medvqa.evaluation.comparison import (
@@ -52,7 +53,7 @@ def compare_models(
         float, typer.Option(min=0.5, max=0.999, help="Refuse a fall that is as sure as this.")
     ] = 0.95,
     seed: Annotated[int, typer.Option(min=0, help="Of samples, random maps and intervals.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Say whether B may take A's place: exit code 1 where accuracy or what answers rest on fell.
 

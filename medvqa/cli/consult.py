@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +15,7 @@ from medvqa.assistant import open_study
 from medvqa.checks.verdict import MEANINGS
 from medvqa.cli.ask import describe
 from medvqa.cli.opening import open_assistant, quieten_libraries
+from medvqa.cli.options import AuditOption, ImageOption, JsonOption, QuestionArgument, StudyArgument
 from medvqa.ensembles import JointAnswer, ask_together
 from medvqa.sessions import begin_configured_session
 from medvqa.settings import Settings, load_settings
@@ -23,8 +23,8 @@ from medvqa.types import NOT_FOR_DIAGNOSIS, Answer
 
 
 def consult(
-    study: Annotated[Path, typer.Argument(help="A DICOM, PNG or JPEG file, a folder or a ZIP archive.")],
-    question: Annotated[str, typer.Argument(help="In plain words, such as 'Is there a tumor?'.")],
+    study: StudyArgument,
+    question: QuestionArgument,
     *,
     model: Annotated[
         list[str],
@@ -32,13 +32,9 @@ def consult(
             help="Twice at least: a folder or hub name, then perhaps + and an adapter, as default+adapters/a."
         ),
     ],
-    image: Annotated[
-        int | None, typer.Option(min=1, help="Which image of the study; else the middle one.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")] = False,
-    audit: Annotated[
-        str | None, typer.Option(metavar="URL", help="The audit trail: a path or an SQLAlchemy URL.")
-    ] = None,
+    image: ImageOption = None,
+    as_json: JsonOption = False,
+    audit: AuditOption = None,
 ) -> None:
     """Ask several models or adapters the same, and show what they agree on.
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from medvqa.cases import Case, divided_groups, read_cases
 from medvqa.cli.findings import evaluate_findings
 from medvqa.cli.opening import quieten_libraries
+from medvqa.cli.options import AdapterOption, JsonOption
 from medvqa.cli.progress import show_progress
 from medvqa.errors import TrainingError
 from medvqa.evaluation.answers import Answers, answer_cases
@@ -40,7 +41,7 @@ def evaluate(
     ],
     *,
     model: Annotated[str | None, typer.Option(help="Folder or hub name; else the shipped model.")] = None,
-    adapter: Annotated[str | None, typer.Option(help="Folder or hub name of a LoRA adapter.")] = None,
+    adapter: AdapterOption = None,
     precision: Annotated[
         Precision | None, typer.Option(help="Of the weights; int8 is for large models on a CPU.")
     ] = None,
@@ -56,7 +57,7 @@ def evaluate(
         typer.Option(help="Also write a page with plots and the worst answers. It HOLDS THEIR IMAGES."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of other images, random maps and intervals.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")] = False,
+    as_json: JsonOption = False,
     heatmaps: Annotated[
         bool, typer.Option("--heatmaps", help="Measure heatmaps on simulated findings.")
     ] = False,

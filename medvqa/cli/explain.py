@@ -16,6 +16,14 @@ from audit import Log
 from medvqa import records
 from medvqa.assistant import open_study
 from medvqa.cli.opening import open_assistant, quieten_libraries
+from medvqa.cli.options import (
+    AdapterOption,
+    AuditOption,
+    ImageOption,
+    JsonOption,
+    QuestionArgument,
+    StudyArgument,
+)
 from medvqa.explaining import Explanation, Mapped, explain
 from medvqa.heatmaps import HEATMAPS, methods_of
 from medvqa.heatmaps.targets import ANSWER, ChosenWord, Contrast, Target
@@ -26,13 +34,11 @@ from medvqa.types import NOT_FOR_DIAGNOSIS, HeatmapMethod
 
 
 def explain_answer(
-    study: Annotated[Path, typer.Argument(help="A DICOM, PNG or JPEG file, a folder or a ZIP archive.")],
-    question: Annotated[str, typer.Argument(help="In plain words, such as 'Is there a tumor?'.")],
+    study: StudyArgument,
+    question: QuestionArgument,
     *,
     out: Annotated[Path, typer.Option(help="Write the picture to this PNG file.")],
-    image: Annotated[
-        int | None, typer.Option(min=1, help="Which image of the study; else the middle one.")
-    ] = None,
+    image: ImageOption = None,
     method: Annotated[
         list[str] | None, typer.Option(help=f"Only this method; may be repeated: {', '.join(HEATMAPS)}.")
     ] = None,
@@ -41,11 +47,9 @@ def explain_answer(
     ] = None,
     word: Annotated[int | None, typer.Option(min=1, help="Explain this word of the answer alone.")] = None,
     model: Annotated[str | None, typer.Option(help="Folder, hub name, server; or the shipped one.")] = None,
-    adapter: Annotated[str | None, typer.Option(help="Folder or hub name of a LoRA adapter.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")] = False,
-    audit: Annotated[
-        str | None, typer.Option(metavar="URL", help="The audit trail: a path or an SQLAlchemy URL.")
-    ] = None,
+    adapter: AdapterOption = None,
+    as_json: JsonOption = False,
+    audit: AuditOption = None,
 ) -> None:
     """Ask a question, and explain the answer by all heatmap methods in one picture, each with its grade.
 

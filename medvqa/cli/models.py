@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from medvqa.cli.options import JsonOption
 from medvqa.models.cached import OnDisk, describe_size, find_on_disk, models_on_disk
 from medvqa.models.catalogue import ROUTES, TASKS, Checkpoint, Task, read_catalogue
 from medvqa.models.choosing import Choice, LeftOut, Recommendation, Wanted, recommend
@@ -22,14 +23,13 @@ app = typer.Typer(
 )
 _WIDTH = 170
 """Letters that the table needs, of which names take 56: they are copied from here, and must not break."""
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")]
 
 
 @app.callback()
 def list_models(
     context: typer.Context,
     task: Annotated[Task | None, typer.Option(help="Those made for this alone.")] = None,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
     """List models: family, tasks, memory, licence, and what of them is on this disk.
 
@@ -84,7 +84,7 @@ def recommend_model(
         typer.Option("--gradients", help="Heatmaps by gradients are wanted, such as Integrated Gradients."),
     ] = False,
     precision: Annotated[Precision, typer.Option(help="Of the weights.")] = "bf16",
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Choose a model by stated constraints, and say why it and not others.
 

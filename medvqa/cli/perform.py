@@ -1,6 +1,5 @@
 """`medvqa perform`: any task about a study."""
 
-import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -12,10 +11,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from audit import Filter, Log
-from medvqa import records
-from medvqa.assistant import Assistant, open_study
+from medvqa.assistant import choose_number, open_study
+from medvqa.cli.exporting import write_recorded
 from medvqa.cli.opening import open_assistant, quieten_libraries
-from medvqa.sessions import begin_configured_session
+from medvqa.cli.options import AdapterOption, AuditOption, ImageOption, JsonOption, StudyArgument
+from medvqa.sessions import Session, begin_configured_session
 from medvqa.settings import load_settings
 from medvqa.tasks import TASKS, TaskResult, perform
 from medvqa.tasks.drawing import draw
@@ -41,7 +41,7 @@ _SHORT_ANSWER = 32
 
 def perform_task(
     task: Annotated[str, typer.Argument(help=f"One of {', '.join(TASKS)}.")],
-    study: Annotated[Path, typer.Argument(help="A DICOM, PNG or JPEG file, a folder or a ZIP archive.")],
+    study: StudyArgument,
     text: Annotated[
         str | None, typer.Argument(help="The question, what to look for, or the finding to compare.")
     ] = None,
@@ -52,18 +52,14 @@ def perform_task(
     options: Annotated[
         str | None, typer.Option(metavar="A,B,...", help="What to choose from, for classify.")
     ] = None,
-    image: Annotated[
-        int | None, typer.Option(min=1, help="Which image of the study; else the middle one.")
-    ] = None,
+    image: ImageOption = None,
     model: Annotated[str | None, typer.Option(help="Folder or hub name; else the shipped model.")] = None,
-    adapter: Annotated[str | None, typer.Option(help="Folder or hub name of a LoRA adapter.")] = None,
+    adapter: AdapterOption = None,
     out: Annotated[
         Path | None, typer.Option(help="Write the result (JSON), drawn on its image (PNG), to this folder.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")] = False,
-    audit: Annotated[
-        str | None, typer.Option(metavar="URL", help="The audit trail: a path or an SQLAlchemy URL.")
-    ] = None,
+    as_json: JsonOption = False,
+    audit: AuditOption = None,
 ) -> None:
     """Do a task about a study; what is asked for and what comes of it are recorded before they show.
 
@@ -94,8 +90,8 @@ def perform_task(
         )
     described = describe(result)
     if out is not None:
-        number = image or len(opened.images) // 2 + 1
-        _write_files(result, described, out, image=opened.images[number - 1], assistant=assistant)
+        number, _ = choose_number(len(opened.images), image)
+        _write_files(result, described, out, image=opened.images[number - 1], session=session)
     if as_json:
         typer.echo(json.dumps(described, indent=2))
     else:
@@ -182,29 +178,14 @@ def _hedged(text: str, abstains: bool) -> str:
 
 
 def _write_files(
-    result: TaskResult, described: dict[str, Any], out: Path, *, image: Image, assistant: Assistant
+    result: TaskResult, described: dict[str, Any], out: Path, *, image: Image, session: Session
 ) -> None:
-    """Write the result, and its picture, to a folder once that is recorded; `described` then names it.
-
-    Files are named after the result, never after anything in the study.
-    """
-    picture = draw(image, result.content)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        contents: dict[str, bytes] = {}
-        if picture is not None:
-            contents[".png"] = picture
-            described["picture"] = str(out / f"{result.result_id}.png")
-        contents[".json"] = (json.dumps(described, indent=2) + "\n").encode()
-        digests = {ending: hashlib.sha256(content).hexdigest() for ending, content in contents.items()}
-        log, by = assistant.audit, assistant.session.agent
-        (recorded,) = (
-            one for one in log.read(Filter(subject=result.result_id)) if one.sequence == result.audit_id
-        )
-        records.record(log, records.export(by, recorded, files=digests))
-        for ending, content in contents.items():
-            (out / f"{result.result_id}{ending}").write_bytes(content)
-    except OSError as error:
-        raise typer.BadParameter(
-            f"{out} cannot be written to: {error.strerror}", param_hint="--out"
-        ) from error
+    """Write the result, and its picture, to a folder once that is recorded; `described` then names it."""
+    contents: dict[str, bytes] = {}
+    if (picture := draw(image, result.content)) is not None:
+        contents[".png"] = picture
+        described["picture"] = str(out / f"{result.result_id}.png")
+    contents[".json"] = (json.dumps(described, indent=2) + "\n").encode()
+    rows = session.log.read(Filter(subject=result.result_id))
+    (recorded,) = (row for row in rows if row.sequence == result.audit_id)
+    write_recorded(session, recorded, contents, out)

@@ -8,18 +8,17 @@ import typer
 from audit import Log
 from medvqa.assistant import open_study
 from medvqa.cli.opening import quieten_libraries
+from medvqa.cli.options import AuditOption, StudyArgument
 from medvqa.reports import FORMS, Form, compose, issue
 from medvqa.sessions import begin_configured_session
 from medvqa.settings import load_settings
 
 
 def report(
-    study: Annotated[Path, typer.Argument(help="A DICOM, PNG or JPEG file, a folder or a ZIP archive.")],
+    study: StudyArgument,
     *,
     out: Annotated[Path, typer.Option(help="Write the report here: a name that ends in .pdf or .html.")],
-    audit: Annotated[
-        str | None, typer.Option(metavar="URL", help="The audit trail: a path or an SQLAlchemy URL.")
-    ] = None,
+    audit: AuditOption = None,
 ) -> None:
     """Report what the trail holds about a study: answers, checks, reviews and signatures, with the images.
 

@@ -5,15 +5,13 @@ from typing import Annotated, cast, get_args
 import typer
 
 from audit import Log
+from medvqa.cli.options import AuditOption
 from medvqa.reading import reviews, signatures
 from medvqa.sessions import Session, begin_configured_session
 from medvqa.settings import load_settings
 from medvqa.types import ReviewVerdict
 
 AnswerArgument = Annotated[str, typer.Argument(help="The answer's id, as `medvqa ask` printed it.")]
-AuditOption = Annotated[
-    str | None, typer.Option(metavar="URL", help="The audit trail: a path or an SQLAlchemy URL.")
-]
 
 
 def review(

@@ -12,9 +12,10 @@ from rich.table import Table
 
 from audit import Log
 from medvqa import records
-from medvqa.assistant import open_study
+from medvqa.assistant import choose_number, open_study
 from medvqa.cli.opening import quieten_libraries
-from medvqa.errors import DicomError, SettingsError
+from medvqa.cli.options import AuditOption, ImageOption, JsonOption, StudyArgument, UidOption
+from medvqa.errors import SettingsError
 from medvqa.models.contrastive import ContrastiveModel, load_contrastive
 from medvqa.reading.stories import Story
 from medvqa.retrieval.index import CaseIndex
@@ -45,13 +46,6 @@ ModelOption = Annotated[
     typer.Option(
         "--model", help="Folder or hub name of a CLIP, ALIGN or SigLIP model; else the key similar_model."
     ),
-]
-UidOption = Annotated[
-    str | None, typer.Option(help="Study Instance UID, where the folder holds several studies.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")]
-AuditOption = Annotated[
-    str | None, typer.Option(metavar="URL", help="The audit trail: a path or an SQLAlchemy URL.")
 ]
 
 
@@ -107,13 +101,11 @@ def remove(
 
 @app.command("find")
 def find(
-    study: Annotated[Path, typer.Argument(help="A DICOM, PNG or JPEG file, a folder or a ZIP archive.")],
+    study: StudyArgument,
     *,
     index: IndexOption = None,
     model: ModelOption = None,
-    image: Annotated[
-        int | None, typer.Option(min=1, help="Which image of the study; else the middle one.")
-    ] = None,
+    image: ImageOption = None,
     text: Annotated[
         str | None,
         typer.Option(help="Find images that a sentence describes instead; it must name no patient."),
@@ -132,9 +124,7 @@ def find(
     """
     settings, session = _begin(audit, index=index, model=model)
     opened = open_study(session, study, study_instance_uid=study_uid)
-    number = image or len(opened.images) // 2 + 1
-    if number > len(opened.images):
-        raise DicomError(f"the study has images 1 to {len(opened.images)}, not {number}")
+    number, _ = choose_number(len(opened.images), image)
     loaded = _load_model(settings, session)
     cases = CaseIndex(_folder(settings), loaded.identity)
     if text is not None:
@@ -191,23 +181,23 @@ def _say(story: Story, *, about_image: bool) -> str:
 
 
 def _describe_case(case: SimilarCase) -> dict[str, Any]:
-    signed = case.signed and [
-        {
-            "answer_id": story.answer_id,
-            "question": story.question,
-            "text": story.text,
-            "state": story.state,
-            "signer": story.signatures[-1].entity["signer"],
-            "signed": story.signatures[-1].recorded.isoformat(),
-            "about_this_image": case.is_about_image(story),
-        }
-        for story in case.signed
-    ]
     return {
         "image": asdict(case.image),
         "similarity": case.similarity,
         "same_patient": case.same_patient,
-        "signed": None if case.signed is None else list(signed or ()),
+        "signed": None if case.signed is None else [_describe_signed(case, story) for story in case.signed],
+    }
+
+
+def _describe_signed(case: SimilarCase, story: Story) -> dict[str, Any]:
+    return {
+        "answer_id": story.answer_id,
+        "question": story.question,
+        "text": story.text,
+        "state": story.state,
+        "signer": story.signatures[-1].entity["signer"],
+        "signed": story.signatures[-1].recorded.isoformat(),
+        "about_this_image": case.is_about_image(story),
     }
 
 

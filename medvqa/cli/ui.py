@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from medvqa.cli.options import AdapterOption, AuditOption
 from medvqa.errors import MedvqaError
 from medvqa.settings import Settings, load_settings
 
@@ -38,11 +39,9 @@ STREAMLIT_OPTIONS = {
 def ui(
     *,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of 127.0.0.1 to listen on.")] = 8501,
-    audit: Annotated[
-        str | None, typer.Option(metavar="URL", help="The audit trail: a path or an SQLAlchemy URL.")
-    ] = None,
+    audit: AuditOption = None,
     model: Annotated[str | None, typer.Option(help="Folder or hub name; else the shipped model.")] = None,
-    adapter: Annotated[str | None, typer.Option(help="Folder or hub name of a LoRA adapter.")] = None,
+    adapter: AdapterOption = None,
 ) -> None:
     """Open the screens: ask about a study in a browser, on this machine alone.
 

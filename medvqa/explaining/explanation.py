@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medvqa.assistant import Assistant
+from medvqa.assistant import Assistant, choose_number
 from medvqa.errors import DicomError
 from medvqa.explaining.picture import save_picture
 from medvqa.heatmaps import methods_of
@@ -91,7 +91,7 @@ def explain(
     assistant = assistant or Assistant()
     opened = assistant.open_study(study) if isinstance(study, str | Path) else study
     answer = assistant.ask(opened, question, image_number=image_number)
-    number = image_number or len(opened.images) // 2 + 1
+    number, _ = choose_number(len(opened.images), image_number)
     image = opened.images[number - 1]
     maps: list[Mapped] = []
     for method in methods_of(assistant.model) if methods is None else methods:

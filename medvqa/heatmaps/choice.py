@@ -11,6 +11,7 @@ from medvqa.heatmaps.baselines import BASELINES, Baseline
 from medvqa.heatmaps.geometry import paint
 from medvqa.heatmaps.making import heatmap_of
 from medvqa.heatmaps.occlusion import MOST_CELLS, hide_cells
+from medvqa.models.layouts import WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from medvqa.models.contrastive import ContrastiveModel
     from medvqa.types import Heatmap, Image
 
-_WHOLE = (0.0, 0.0, 1.0, 1.0)
 _ROUNDING = 1e-4
 """Nats that a cell which the model never saw may seem to matter: a cosine's last bit, times 100 or so."""
 
@@ -52,13 +52,13 @@ def choice_heatmap(
         raise QuestionError(f"{option!r} is not one of the options; explain one that was offered")
     empty, described = BASELINES[baseline]
     cells = (min(image.shape[0], MOST_CELLS), min(image.shape[1], MOST_CELLS))
-    versions = [image, *hide_cells(image, empty(image).pixels, _WHOLE, cells)]
+    versions = [image, *hide_cells(image, empty(image).pixels, WHOLE, cells)]
     cosines = model.embed_images(versions) @ model.embed_texts(options).T
     scores = model.logits(cosines).log_softmax(1)[:, list(options).index(option)]
     losses = functional.hardshrink((scores[0] - scores[1:]).float(), _ROUNDING)
     return heatmap_of(
         "occlusion",
-        paint(losses.reshape(cells), _WHOLE, image.shape),
+        paint(losses.reshape(cells), WHOLE, image.shape),
         image,
         grid=cells,
         explained=f"log p({option!r} among {len(options)} options) of the image, "

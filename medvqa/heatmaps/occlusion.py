@@ -15,6 +15,7 @@ from medvqa.heatmaps.geometry import paint
 from medvqa.heatmaps.making import heatmap_of
 from medvqa.heatmaps.targets import ANSWER, Target, scalar_of
 from medvqa.models.base import is_open
+from medvqa.models.layouts import WHOLE
 from medvqa.types import Heatmap
 
 if TYPE_CHECKING:
@@ -90,16 +91,16 @@ def _occlude_by_asking(
             "a model that can only be asked explains its whole answer alone; leave out word and contrast"
         )
     empty, described = BASELINES[baseline]
-    box, cells = (0.0, 0.0, 1.0, 1.0), (min(ASKED_CELLS, image.shape[0]), min(ASKED_CELLS, image.shape[1]))
+    cells = (min(ASKED_CELLS, image.shape[0]), min(ASKED_CELLS, image.shape[1]))
     whole = model.log_likelihood(image, question, generation.token_ids)
-    versions = hide_cells(image, empty(image).pixels, box, cells)
+    versions = hide_cells(image, empty(image).pixels, WHOLE, cells)
     scores: list[float] = []
     while some := [(hidden, question) for hidden in islice(versions, _ASKED_AT_ONCE)]:
         scores += model.log_likelihoods(some, generation.token_ids)
     by = model.identity.parameters.get("likelihood")
     return heatmap_of(
         "occlusion",
-        paint(whole - torch.tensor(scores).reshape(cells), box, image.shape),
+        paint(whole - torch.tensor(scores).reshape(cells), WHOLE, image.shape),
         image,
         grid=cells,
         explained=f"log p(answer) of the image, less that with a cell {described}"

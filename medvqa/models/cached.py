@@ -14,6 +14,7 @@ from huggingface_hub.errors import CacheNotFound
 if TYPE_CHECKING:
     from huggingface_hub import CachedRepoInfo, CachedRevisionInfo
 
+# As in `medvqa.models.checkpoints`, which would bring NumPy along only to choose a model.
 SHIPPED = "default"
 _WEIGHTS = ".safetensors"
 

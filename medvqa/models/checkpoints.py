@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -89,21 +89,25 @@ def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
 
 
-def require_whole(report: Mapping[str, Any], folder: Path) -> None:
-    """Refuse weights that lack some of the model's, which would be random.
+def read_weights(kind: Any, folder: Path, **options: Any) -> Any:
+    """A model by `from_pretrained`; only safetensors files are read, since only they are in its digest.
 
     Args:
-        report: Of `from_pretrained` with `output_loading_info`.
+        kind: Class of transformers.
         folder: Of the checkpoint.
+        options: Further ones of `from_pretrained`.
 
     Raises:
-        ModelError: If so.
+        ModelError: If the files lack some of the model's tensors, which would be random.
+        Exception: One of `UNLOADABLE`, if they cannot be loaded.
     """
+    model, report = kind.from_pretrained(folder, use_safetensors=True, output_loading_info=True, **options)
     if missing := report["missing_keys"]:
         raise ModelError(
             f"weights in {folder.name!r} lack {len(missing)} of the model's tensors, such as {min(missing)}; "
             "they would be random, so fetch the checkpoint again"
         )
+    return model
 
 
 def declared_modalities(folder: Path) -> frozenset[str]:

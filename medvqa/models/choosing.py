@@ -94,21 +94,19 @@ def recommend(
         ModelError: If nothing fits; it names what to relax.
     """
     known = {} if on_disk is None else on_disk
-    made_for = [
-        one for one in (read_catalogue() if catalogue is None else catalogue) if wanted.task in one.tasks
-    ]
-    fitting = [one for one in made_for if not unmet(one, wanted)]
+    known_models = read_catalogue() if catalogue is None else catalogue
+    failures = {one: unmet(one, wanted) for one in known_models if wanted.task in one.tasks}
+    fitting = [one for one, failed in failures.items() if not failed]
     if not fitting:
-        raise ModelError(_nothing_fits(made_for, wanted))
-
+        raise ModelError(_nothing_fits([*failures], wanted))
     return Recommendation(
         wanted=wanted,
         rule=_rule(wanted),
         choices=tuple(_choice(one, wanted, known) for one in _in_order(fitting, wanted, known)),
         left_out=tuple(
             LeftOut(checkpoint=one, because=tuple(failed.values()))
-            for one in made_for
-            if (failed := unmet(one, wanted))
+            for one, failed in failures.items()
+            if failed
         ),
     )
 

@@ -22,7 +22,7 @@ from medvqa.models.checkpoints import (
     declared_modalities,
     find_checkpoint,
     first_line,
-    require_whole,
+    read_weights,
 )
 from medvqa.models.devices import parse_device, require_one
 from medvqa.models.identifying import identify
@@ -214,7 +214,7 @@ def load_contrastive(name_or_path: str | Path, *, device: str | None = None) -> 
 
 
 def _read_checkpoint(folder: Path) -> tuple[Any, Any]:
-    """Processor and model; only safetensors files are read, since only they are in the model's digest."""
+    """Processor and model."""
     if not any((folder / name).is_file() for name in _VOCABULARIES):
         # Without one, transformers makes up a tokenizer that knows no words.
         raise ModelError(
@@ -228,15 +228,11 @@ def _read_checkpoint(folder: Path) -> tuple[Any, Any]:
                 f"{', '.join(sorted(KINDS))} do; give a folder of one of those"
             )
         processor = read_processor(folder, model_type)
-        loaded: Any = AutoModel.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
-        )
-        model, report = loaded
+        model = read_weights(AutoModel, folder, dtype=torch.float32)
     except UNLOADABLE as error:
         raise ModelError(
             f"{folder.name!r} cannot be loaded as a contrastive model: {first_line(error)}"
         ) from error
-    require_whole(report, folder)
     if getattr(processor, "image_processor", None) is None:
         raise ModelError(f"{folder.name!r} has no image processor; add preprocessor_config.json")
     return processor, model

@@ -27,7 +27,7 @@ from medvqa.models.checkpoints import (
     declared_modalities,
     find_checkpoint,
     first_line,
-    require_whole,
+    read_weights,
 )
 from medvqa.models.decoding import decoding_parameters
 from medvqa.models.devices import Placement, device_map, parse_device
@@ -108,7 +108,7 @@ def load_model(
 def read_checkpoint(
     folder: Path, *, dtype: Any, placement: Placement | None = None, **options: Any
 ) -> tuple[Any, Any]:
-    """Processor and model; only safetensors files are read, since only they are in the model's digest.
+    """Processor and model.
 
     Args:
         folder: Of the checkpoint.
@@ -127,15 +127,11 @@ def read_checkpoint(
         if placement is not None:
             options = {**_placed(placement, config, folder, dtype), **options}
         processor = read_processor(folder, model_type)
-        loaded: Any = AutoModelForImageTextToText.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
-        )
-        model, report = loaded
+        model = read_weights(AutoModelForImageTextToText, folder, dtype=dtype, **options)
     except UNLOADABLE as error:
         raise ModelError(
             f"{folder.name!r} cannot be loaded as an image-text-to-text model: {first_line(error)}"
         ) from error
-    require_whole(report, folder)
     template = processor.chat_template or family_of(model_type).template
     if getattr(processor, "image_processor", None) is None or not template:
         raise ModelError(

@@ -13,7 +13,7 @@ from medvqa.models.checkpoints import (
     declared_modalities,
     find_checkpoint,
     first_line,
-    require_whole,
+    read_weights,
 )
 from medvqa.models.decoding import decoding_parameters
 from medvqa.models.devices import parse_device, require_one
@@ -55,20 +55,18 @@ def load_with_own_code(
         raise ModelError("code of a checkpoint's own runs in fp32 or bf16; choose one of them")
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=True)
-        model, report = _model_class(config, folder).from_pretrained(
+        model = read_weights(
+            _model_class(config, folder),
             folder,
             config=config,
             dtype=dtype_of(precision, place),
-            use_safetensors=True,
             trust_remote_code=True,
-            output_loading_info=True,
         )
         processor: Any = AutoProcessor.from_pretrained(folder, trust_remote_code=True, backend="pil")
     except UNLOADABLE as error:
         raise ModelError(
             f"{folder.name!r} cannot be loaded with its own code: {first_line(error)}"
         ) from error
-    require_whole(report, folder)
     if getattr(processor, "image_processor", None) is None or not processor.chat_template:
         raise ModelError(f"{folder.name!r} has no image processor or no chat template, so it cannot be asked")
     model.to(place)

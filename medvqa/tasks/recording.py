@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from audit import Entry
 from audit.actions import Action
 from medvqa.digests import digest_model, digest_tokens
+from medvqa.records import describe_image
 from medvqa.tasks.results import Masks, StudyReport, TextRegions, describe_content
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from medvqa.models.base import Generation
     from medvqa.records import Agent
     from medvqa.tasks.results import Content
-    from medvqa.types import Image, ImageRef, ModelIdentity, Notice
+    from medvqa.types import Image, ModelIdentity, Notice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,8 +129,8 @@ def _about(
         "task": ordered.task,
         "text": ordered.text,
         "options": list(ordered.options),
-        "image": _describe_image(ordered.image),
-        "prior": None if ordered.prior is None else _describe_image(ordered.prior),
+        "image": describe_image(ordered.image),
+        "prior": None if ordered.prior is None else describe_image(ordered.prior),
         "modality": ordered.image.modality,
     }
     return Entry(
@@ -143,8 +144,3 @@ def _about(
         model=digest_model(ordered.model),
         entity=described | entity,
     )
-
-
-def _describe_image(image: Image) -> dict[str, JSON]:
-    ref: ImageRef = image.ref
-    return {**asdict(ref), "rows": image.shape[0], "columns": image.shape[1]}

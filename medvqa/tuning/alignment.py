@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from PIL import Image as PillowImage
 from torch import Tensor
+from torch.nn.functional import normalize
 from transformers import AutoConfig
 
 from medvqa.cases import read_image
@@ -183,7 +184,7 @@ class _Learner:
             ]
         )
         texts, together = self._read(cases), _together(cases).to(images.device)
-        nearest = (torch.nn.functional.normalize(images, dim=1) @ _unit(texts).T).argmax(1)
+        nearest = (normalize(images, dim=1) @ normalize(texts, dim=1).T).argmax(1)
         right, chance = _retrieved(cases, nearest.tolist())
         loss = contrastive_loss(images, texts, together).item()
         return Alignment(loss=loss, retrieval=right, chance=chance)
@@ -262,7 +263,3 @@ def _retrieved(cases: Sequence[Case], nearest: Sequence[int]) -> tuple[float, fl
         sum(found.values()) / len(found),
         sum(len(own) for own in said.values()) / len(said) / len(sentences),
     )
-
-
-def _unit(vectors: Tensor) -> Tensor:
-    return torch.nn.functional.normalize(vectors, dim=1)

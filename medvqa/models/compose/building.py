@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from PIL import Image as PillowImage
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
@@ -20,7 +19,7 @@ from transformers import (
 
 from medvqa.errors import ModelError
 from medvqa.models.attention import captured
-from medvqa.models.checkpoints import find_checkpoint
+from medvqa.models.checkpoints import UNLOADABLE, find_checkpoint, first_line
 from medvqa.models.compose.composed import ComposedForConditionalGeneration, GatedForConditionalGeneration
 from medvqa.models.compose.configuration import Bridge, ComposedConfig, GatedConfig
 from medvqa.models.compose.processing import (
@@ -34,8 +33,6 @@ from medvqa.models.compose.towers import PatchGrid, grid_of, vision_part
 
 if TYPE_CHECKING:
     from torch import nn
-
-_UNLOADABLE = (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, SafetensorError)
 
 
 def compose(
@@ -94,9 +91,9 @@ def _load_llm(folder: Path, name: str) -> tuple[Any, Any]:
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", use_safetensors=True)
-    except _UNLOADABLE as error:
+    except UNLOADABLE as error:
         raise ModelError(
-            f"{name!r} cannot be loaded as a text model with its tokenizer: {_first_line(error)}"
+            f"{name!r} cannot be loaded as a text model with its tokenizer: {first_line(error)}"
         ) from error
     tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE_TOKEN]})
     if tokenizer.pad_token is None:
@@ -109,9 +106,9 @@ def _load_vision(folder: Path, name: str) -> tuple[Any, Any]:
     try:
         processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
         whole: Any = AutoModel.from_pretrained(folder, dtype="auto", use_safetensors=True)
-    except _UNLOADABLE as error:
+    except UNLOADABLE as error:
         raise ModelError(
-            f"{name!r} cannot be loaded as an image tower with its image processor: {_first_line(error)}"
+            f"{name!r} cannot be loaded as an image tower with its image processor: {first_line(error)}"
         ) from error
     return processor, vision_part(whole)
 
@@ -184,14 +181,10 @@ def _require_sight(model: Any, pixel_values: torch.Tensor, name: str) -> None:
             model(input_ids=words, pixel_values=pixel_values)
     except (TypeError, ValueError, IndexError, AttributeError) as error:
         raise ModelError(
-            f"{name!r} does not read the image through {config.bridge}: {_first_line(error)}; choose another "
+            f"{name!r} does not read the image through {config.bridge}: {first_line(error)}; choose another "
             "bridge or text model"
         ) from error
     if len(looks) != len(blocks):
         raise ModelError(
             f"{name!r} does not hand the image to its layers; choose the mlp or the qformer bridge"
         )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
