@@ -114,6 +114,7 @@ def describe_settings(settings: Settings, key: bytes) -> dict[str, JSON]:
         "practice": None if settings.practice is None else str(settings.practice),
         "similar_index": None if settings.similar_index is None else str(settings.similar_index),
         "similar_model": settings.similar_model,
+        "report_template": None if settings.report_template is None else str(settings.report_template),
         "session_minutes": settings.session_minutes,
         "proxy_header": settings.proxy_header,
         "people": dict(settings.people),
