@@ -128,7 +128,7 @@ class Assistant:
             raise ended.error
         return ended
 
-    def ask_together(self, inquiries: Iterable[Inquiry]) -> list[Answer | Refusal]:
+    def ask_all(self, inquiries: Iterable[Inquiry]) -> list[Answer | Refusal]:
         """Ask several questions, about one study or several; one refused leaves the others alone.
 
         They are answered as many at a time as the model reads together: faster than one by one, in the same

@@ -30,7 +30,7 @@ def assistant(default_model: HuggingFaceModel, tmp_path: Path) -> Assistant:
 def ask_set(assistant: Assistant, folder: Path, questions: tuple[str, ...]) -> list[Answer | Refusal]:
     study = assistant.open_study(folder)
     asked = QuestionSet(questions=tuple(SetQuestion(text=one, images="all") for one in questions))
-    return assistant.ask_together(inquiries_of(asked, study))
+    return assistant.ask_all(inquiries_of(asked, study))
 
 
 def test_together_they_get_the_answers_of_each_alone(assistant: Assistant, tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_one_that_is_refused_leaves_the_others_alone(assistant: Assistant, tmp_p
         Inquiry(study=study, question="why " * 400, image_number=1),
         Inquiry(study=study, question="Where is the nodule?", image_number=2),
     ]
-    *refused, answered = assistant.ask_together(asked)
+    *refused, answered = assistant.ask_all(asked)
     reasons = [one.reason for one in refused if isinstance(one, Refusal)]
     assert [part in reason for part, reason in zip(("empty", "not 9", "shorten"), reasons, strict=True)] == [
         True
@@ -83,7 +83,7 @@ def test_a_question_that_the_model_cannot_read_is_refused_alone(assistant: Assis
     write_simulated_study(tmp_path / "study", seed=3)
     study = assistant.open_study(tmp_path / "study")
     asked = [Inquiry(study=study, question=one) for one in ("Where is <image>?", "Where is it?")]
-    first, second = assistant.ask_together(asked)
+    first, second = assistant.ask_all(asked)
     assert isinstance(first, Refusal)
     assert isinstance(second, Answer)
     refused = [event for event in assistant.audit.read() if event.action == Action.REFUSE]
@@ -97,7 +97,7 @@ def test_a_stopped_study_is_refused_beside_another(assistant: Assistant, tmp_pat
         write_simulated_study(tmp_path / str(seed), seed=seed)
         studies.append(assistant.open_study(tmp_path / str(seed)))
     stop(assistant.session, reason="wrong patient", study=studies[0].study_instance_uid)
-    first, second = assistant.ask_together([Inquiry(study=one, question=QUESTIONS[0]) for one in studies])
+    first, second = assistant.ask_all([Inquiry(study=one, question=QUESTIONS[0]) for one in studies])
     assert isinstance(first, Refusal)
     assert "wrong patient" in first.reason
     assert isinstance(second, Answer)
@@ -105,7 +105,7 @@ def test_a_stopped_study_is_refused_beside_another(assistant: Assistant, tmp_pat
 
 def test_nothing_asked_is_nothing_recorded(assistant: Assistant) -> None:
     before = assistant.audit.tree_head().size
-    assert assistant.ask_together([]) == []
+    assert assistant.ask_all([]) == []
     assert assistant.audit.tree_head().size == before
 
 

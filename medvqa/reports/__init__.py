@@ -3,7 +3,7 @@
 from medvqa.reports.document import Document
 from medvqa.reports.documenting import document_of
 from medvqa.reports.heatmaps import remake_heatmaps
-from medvqa.reports.issuing import FORMS, Form, Issued, form_of, issue
+from medvqa.reports.issuing import FORMS, Form, Issued, form_of, issue, issue_all
 from medvqa.reports.report import Report, Statement, compose
 from medvqa.reports.templates import Template, read_template
 
@@ -19,6 +19,7 @@ __all__ = [
     "document_of",
     "form_of",
     "issue",
+    "issue_all",
     "read_template",
     "remake_heatmaps",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -96,23 +96,40 @@ def issue(session: Session, report: Report, form: Form, *, template: Template | 
     """
     if template is not None and form != "html":
         raise TemplateError(f"a template writes .html reports, not {FORMS[form].suffix}; leave it out")
-    content = FORMS[form].write(document_of(report), template or shipped_template())
-    sha256 = hashlib.sha256(content).hexdigest()
+    return issue_all(session, report, [form], template=template)[0]
+
+
+def issue_all(
+    session: Session, report: Report, forms: Sequence[Form], *, template: Template | None = None
+) -> list[Issued]:
+    """The same in several forms, recorded together; of these HTML alone looks at the template.
+
+    Raises:
+        TemplateError, RecordError: As for `issue`.
+    """
+    document, layout = document_of(report), template or shipped_template()
+    contents = {form: FORMS[form].write(document, layout) for form in forms}
+    digests = {form: hashlib.sha256(content).hexdigest() for form, content in contents.items()}
     answers = [statement.story.answer_id for statement in report.statements]
-    entry = records.report_study(
-        session.agent,
-        study=report.study_instance_uid,
-        patient=report.patient,
-        entity={
-            "sha256": sha256,
-            "answers": answers,
-            "form": form,
-            "status": report.status,
-            "template": None if template is None else template.sha256,
-        },
-    )
-    (event,) = records.record(session.log, entry)
-    return Issued(form=form, content=content, sha256=sha256, sequence=event.sequence)
+    entries = [
+        records.report_study(
+            session.agent,
+            study=report.study_instance_uid,
+            patient=report.patient,
+            entity={
+                "sha256": digests[form],
+                "answers": answers,
+                "form": form,
+                "status": report.status,
+                "template": None if template is None or form != "html" else template.sha256,
+            },
+        )
+        for form in forms
+    ]
+    return [
+        Issued(form=form, content=contents[form], sha256=digests[form], sequence=event.sequence)
+        for form, event in zip(forms, records.record(session.log, *entries), strict=True)
+    ]
 
 
 def write_json(document: Document) -> bytes:
