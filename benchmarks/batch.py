@@ -111,12 +111,19 @@ class Place:
     def recorded(self) -> Counter[tuple[str, str]]:
         """How often the trail has an answer to each question about each study."""
         log = Log(f"sqlite:///{self.folder}/audit.sqlite", create=False)
-        assert log.verify().intact
+        if not log.verify().intact:
+            raise SystemExit("the trail is not intact")
         return Counter(
             (str(event.study), str(event.entity["question"]))
             for event in log.read()
             if event.action == Action.ANSWER and event.outcome == "success"
         )
+
+
+def require_success(process: subprocess.Popen[str], told: str) -> None:
+    """End the benchmark where a batch failed."""
+    if process.returncode:
+        raise SystemExit(f"the batch ended with {process.returncode}: {told}")
 
 
 def run_peer(place: Place) -> tuple[float, float, dict[str, str]]:
@@ -133,7 +140,7 @@ def run_ours(place: Place) -> tuple[float, float, dict[str, str]]:
     began = time.perf_counter()
     process = place.start()
     _, told = process.communicate()
-    assert process.returncode == 0, told
+    require_success(process, told)
     times = place.times()
     first = len(times) // 5
     steady = (times[-1] - times[first]) / (len(times) - 1 - first) * len(times)
@@ -158,7 +165,7 @@ def kill_and_resume(place: Place, kills: int, rng: random.Random) -> dict[str, o
             victim.kill()
         killed[kind] += 1
     _, told = process.communicate()
-    assert process.returncode == 0, told
+    require_success(process, told)
     counts = place.recorded()
     return {
         "killed_drivers": killed["driver"],
@@ -195,7 +202,7 @@ def measure_memory(place: Place) -> dict[str, float]:
         except psutil.Error:
             continue
         time.sleep(1)
-    assert process.returncode == 0
+    require_success(process, "")
     early = [used for done, used in seen if 0.1 <= done / place.studies <= 0.3]
     late = [used for done, used in seen if done / place.studies >= 0.8]
     return {"early_mb": round(max(early)), "late_mb": round(max(late))}
