@@ -2,10 +2,10 @@
 
     python benchmarks/batch.py [--quick] [--kills N] [--studies N] [--memory N]
 
-Each is a process of its own, from start to end, and asks the same questions about the same images with the same
-model; ours also measures every check, records every answer and writes a report a study. Then a batch is killed
-with -9 at random moments, its driver and its actors in turn, and resumed; and another runs over many studies
-while its memory is measured. The last line is JSON: ratios and counts.
+Each is a process of its own, from start to end, and asks the same questions about the same images with the
+same model; ours also measures every check, records every answer and writes a report a study. Then a batch is
+killed with -9 at random moments, its driver and its actors in turn, and resumed; and another runs over many
+studies while its memory is measured. The last line is JSON: ratios and counts.
 """
 
 import argparse
