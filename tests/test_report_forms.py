@@ -258,6 +258,11 @@ def test_fhir_gives_a_value_to_what_holds_alone(
         ("cancelled", None),
     ]
     assert ["dataAbsentReason" in one for one in observations] == [False, False, True, True]
+    kinds = [
+        {one["code"]["coding"][0]["code"] for one in observation["component"]} for observation in observations
+    ]
+    assert ["verdict" in kind for kind in kinds] == [True, True, False, False]
+    assert all({"sop-instance-uid", "leaf-hash"} <= kind for kind in kinds)
     assert "rejected by dr-17" in observations[2]["dataAbsentReason"]["text"]
     assert resource["subject"]["identifier"]["value"] == session.pseudonym_of(study)
     place = resource["imagingStudy" if version == "R4" else "study"][0]["identifier"]
