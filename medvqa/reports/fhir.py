@@ -1,9 +1,9 @@
 """A report as a FHIR DiagnosticReport with contained Observations, R4 (4.0.1) or R5 (5.0.0).
 
 What holds is the value of an Observation. Of what does not hold there is an Observation too, `cancelled` and
-without a value, so that nobody misses the question and nobody reads an answer: the model's words are in the
-attached PDF alone, struck out. Patients, people and the study are logical references: identifiers, never
-names; the identifiers' systems are those of `audit.fhir`.
+without a value or checks, so that nobody misses the question and nobody reads an answer: the model's words
+are in the attached PDF alone, struck out. Patients, people and the study are logical references: identifiers,
+never names; the identifiers' systems are those of `audit.fhir`.
 
 A DiagnosticReport is performed by people and organisations; the model that answered is therefore the `device`
 of each Observation, and the assembler in the contained Provenance, which ties the report to the trail's tree.
@@ -97,7 +97,7 @@ def _observation(
         "issued": asked.row.recorded.isoformat(),
         "device": {"reference": f"#{devices[asked.model]}"},
         "derivedFrom": [refer_to_study(document.study.study_instance_uid)],
-        "component": [*_components(asked.checks), *_places(asked)],
+        "component": _places(asked),
     }
     if document.patient is not None:
         resource["subject"] = refer_to_patient(document.patient)
@@ -107,6 +107,7 @@ def _observation(
         resource["dataAbsentReason"] = {"coding": [coding], "text": f"No answer holds: {reason}"}
     else:
         resource["valueString"] = held.text
+        resource["component"] = [*_components(asked.checks), *_places(asked)]
     if asked.reviews:
         reviewers = dict.fromkeys(review.reviewer for review in asked.reviews)
         resource["performer"] = [_person(reviewer) for reviewer in reviewers]

@@ -27,10 +27,14 @@ if TYPE_CHECKING:
 
 _BEGINNING = (
     '<!doctype html><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="default-src'
-    " 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:\">\n"
+    " 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; form-action 'none'\">\n"
 )
 """Comes first, so that nothing that a template holds runs or reaches the network. A browser opens the head
 for it, and skips the tags by which the template opens it again."""
+
+_UNWANTED = frozenset({"base", "embed", "form", "frame", "iframe", "link", "object", "script"})
+"""What the policy does not stop in every browser, or stops without a word to whoever wrote it."""
+_UNSEEN = frozenset({"title", "style", "template", "noscript", "textarea"})
 
 
 def write_html(document: Document, template: Template) -> bytes:
@@ -63,7 +67,15 @@ def fill(template: Template, document: Document, *, quoting: bool) -> str:
             f"the template {template.name} fails at line {_line_of(error, template.name)}{said};"
             " docs/reports.md lists what a template may use"
         ) from error
-    text = _read_text(page)
+    reader = _Reader()
+    reader.feed(page)
+    reader.close()
+    if reader.unwanted:
+        raise TemplateError(
+            f"the template {template.name} has {reader.unwanted[0]}, by which a report could reach the"
+            " network; take it out, and put styles and pictures into the file"
+        )
+    text = " ".join("".join(reader.seen).split())
     for name, mark in required(document):
         if mark not in text:
             raise TemplateError(
@@ -130,17 +142,18 @@ def _line_of(error: Exception, name: str) -> int:
 
 
 class _Reader(HTMLParser):
-    """Collects what a reader of the page sees: not comments, titles, styles or scripts."""
-
-    unseen = frozenset({"title", "style", "script", "template", "noscript", "textarea"})
+    """Collects what a reader of the page sees, not comments, titles or styles; and what may not be in it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[str] = []
+        self.unwanted: list[str] = []
         self._inside: list[str] = []
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
-        if tag in self.unseen:
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in _UNWANTED or (tag == "meta" and any(name == "http-equiv" for name, _ in attrs)):
+            self.unwanted.append(f"<{tag}>" if tag != "meta" else "<meta http-equiv>")
+        if tag in _UNSEEN:
             self._inside.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -150,10 +163,3 @@ class _Reader(HTMLParser):
     def handle_data(self, data: str) -> None:
         if not self._inside:
             self.seen.append(data)
-
-
-def _read_text(page: str) -> str:
-    reader = _Reader()
-    reader.feed(page)
-    reader.close()
-    return " ".join("".join(reader.seen).split())
