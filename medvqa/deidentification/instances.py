@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 from pydicom import dcmread
-from pydicom.config import disable_value_validation
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from medvqa.deidentification.attributes import clean_attributes, say_deidentified
 from medvqa.deidentification.masking import clean_pixels
 from medvqa.deidentification.profile import is_registered
+from medvqa.deidentification.quietness import quietly
 from medvqa.deidentification.report import CleanedInstance
 from medvqa.errors import DeidentificationError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from medvqa.deidentification.burned_in import FoundText
     from medvqa.deidentification.identifiers import Identifiers
     from medvqa.deidentification.options import Option
@@ -55,7 +51,7 @@ def clean_instance(
     if task.text.problem is not None:
         raise DeidentificationError(task.text.problem)
     try:
-        with _quietly():
+        with quietly():
             return _clean(task, options, limits)
     except DeidentificationError:
         raise
@@ -109,11 +105,3 @@ def _plain_syntax(implicit: bool | None, little_endian: bool | None) -> UID:
     if implicit:
         return ImplicitVRLittleEndian
     return ExplicitVRLittleEndian if little_endian else ExplicitVRBigEndian
-
-
-@contextmanager
-def _quietly() -> Generator[None]:
-    """Without pydicom's complaints about values, which quote them."""
-    with warnings.catch_warnings(), disable_value_validation():
-        warnings.simplefilter("ignore")
-        yield

@@ -88,6 +88,8 @@ _NO_LONGITUDINAL = frozenset(
 )
 # fmt: on
 _TEMPORAL = frozenset({"DA", "DT", "TM"})
+# The library's own are of the year 1, which dciodvfy and others take for no date.
+_NO_DATE = {"DA": "19000101", "DT": "19000101000000"}
 
 # Not in the table, but words, names, addresses or dates of which nothing is known.
 _FREE = frozenset({"PN", "AE", "UR", "ST", "LT", "UT", "UC", "UN", *_TEMPORAL})
@@ -130,6 +132,9 @@ def put_dummy(element: DataElement) -> bool:
     """Put the library's value that means nothing into an attribute; False where it has none of its kind."""
     if replace_element is None:
         raise _missing()
+    if element.VR in _NO_DATE:
+        element.value = _NO_DATE[element.VR]
+        return True
     try:
         replace_element(element)
     except NotImplementedError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from medvqa.deidentification.identifiers import Identifiers, collect_identifiers
+from medvqa.deidentification.quietness import quietly
 from medvqa.dicom.instances import Instance, read_instance
 from medvqa.dicom.sources import UNREADABLE, Limits, Skipped, Source, find_sources
 from medvqa.errors import DicomError
@@ -66,7 +66,8 @@ def find_instances(paths: Iterable[Path], *, limits: Limits) -> Found:
             if isinstance(read, Skipped) and read.code == "not_dicom":
                 not_dicom += 1
                 continue
-            header = _header(source, limits)
+            with quietly():
+                header = _header(source, limits)
             uid = str(header.get("SOPInstanceUID") or "") or None
             study = read.study_instance_uid if isinstance(read, Instance) else header.get("StudyInstanceUID")
             headers[str(study or "")].append(header)
@@ -81,11 +82,13 @@ def find_instances(paths: Iterable[Path], *, limits: Limits) -> Found:
         raise DicomError(
             "there is no DICOM file to de-identify; name the folder or archive that holds the study"
         )
+    with quietly():
+        identifiers = {study: collect_identifiers(found) for study, found in headers.items()}
     return Found(
         instances=tuple(instances.values()),
         refused=tuple(refused),
         not_dicom=not_dicom,
-        identifiers={study: collect_identifiers(found) for study, found in headers.items()},
+        identifiers=identifiers,
     )
 
 
@@ -105,8 +108,7 @@ def _read(source: Source, limits: Limits) -> Instance | Skipped:
 def _header(source: Source, limits: Limits) -> Dataset:
     """All attributes but the pixels; as many as can be read."""
     try:
-        with warnings.catch_warnings(), source.open(limits=limits) as stream:
-            warnings.simplefilter("ignore")
+        with source.open(limits=limits) as stream:
             return dcmread(stream, force=True, stop_before_pixels=True)
     except Exception:  # pydicom raises whatever a broken file makes of it
         return Dataset()
