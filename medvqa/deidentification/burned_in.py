@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from medvqa.dicom.instances import Instance
     from medvqa.dicom.sources import Limits
     from medvqa.tasks.results import TextRegion
-    from medvqa.types import Image
+    from medvqa.types import Frame, Image
 
 LONGEST_READ = 32
 """Frames of the longest stack in which each is read."""
@@ -37,6 +37,9 @@ ROUNDS = 4
 """How often an image is read, each time with what was found before painted over, until nothing is."""
 MARGIN = 0.3
 """Of a line's height, by which its box grows on each side: letters reach over the boxes of the engine."""
+LARGEST_LETTER = 0.2
+"""Of an image's rows: a line taller than that is text only if it holds `SHORTEST_TALL` characters."""
+SHORTEST_TALL = 4
 
 _STILL_THERE = "shows text that could still be read after it was painted over"
 _NONE_FOUND = "says that annotation is burned in (0028,0301), but none was found"
@@ -114,8 +117,8 @@ def _read_each(stack: Sequence[Instance], limits: Limits) -> Iterator[tuple[Inst
     for instance in stack:
         count, read, regions, problem = len(instance.places), 0, set[Region](), None
         try:
-            for image in _images(instance, limits):
-                new, clear = read_until_clear(image)
+            for frame in _frames(instance, limits):
+                new, clear = read_until_clear(frame)
                 regions |= new
                 read += 1
                 problem = problem if clear else _STILL_THERE
@@ -136,10 +139,10 @@ def _read_projected(
     at = 0
     for instance in stack:
         try:
-            for number, image in enumerate(_images(instance, limits), at):
-                _project(projections, image)
+            for number, frame in enumerate(_frames(instance, limits), at):
+                _project(projections, present(frame))
                 if number in sampled:
-                    new, clear = read_until_clear(image)
+                    new, clear = read_until_clear(frame)
                     regions |= new
                     read[instance.sop_instance_uid] += 1
                     if not clear:
@@ -148,10 +151,7 @@ def _read_projected(
             problems[instance.sop_instance_uid] = "has pixel data that cannot be decoded"
         at += len(instance.places)
     for projection in projections.values():
-        new, clear = read_until_clear(projection)
-        regions |= new
-        if not clear:
-            problems |= dict.fromkeys((one.sop_instance_uid for one in stack), _STILL_THERE)
+        regions |= _read(projection)
     for instance in stack:
         uid = instance.sop_instance_uid
         yield (
@@ -165,27 +165,39 @@ def _read_projected(
         )
 
 
-def read_until_clear(image: Image) -> tuple[set[Region], bool]:
-    """Read an image again and again, with what was found painted over, until nothing is found.
+def read_until_clear(frame: Frame) -> tuple[set[Region], bool]:
+    """Read a frame again and again, with what was found painted over, until nothing is found.
+
+    Each time it is shown anew: without a bright line, what was faint beside it may be seen.
 
     Returns:
         Where text is, side markers left out, and whether nothing was found in the end.
     """
     regions: set[Region] = set()
     for _ in range(ROUNDS):
-        new = {
-            _region(one, image.shape)
-            for one in text_reading.read_text(image).regions
-            if one.kind != "side marker"
-        }
+        new = _read(present(frame))
         if not new:
             return regions, True
         regions |= new
-        pixels = image.pixels.copy()
+        values = frame.values.copy()
         for region in new:
-            pixels[region.top : region.bottom, region.left : region.right] = 0
-        image = replace(image, pixels=pixels)
+            values[region.top : region.bottom, region.left : region.right] = values.min()
+        frame = replace(frame, values=values)
     return regions, False
+
+
+def _read(image: Image) -> set[Region]:
+    """Where the engine reads a line that is no side marker."""
+    lines = text_reading.read_text(image).regions
+    return {
+        _region(one, image.shape) for one in lines if one.kind != "side marker" and _may_be_text(one, image)
+    }
+
+
+def _may_be_text(found: TextRegion, image: Image) -> bool:
+    """Whether it is not a round head that is taken for a 0: no annotation is that large and that short."""
+    tall = found.bottom - found.top > LARGEST_LETTER * image.shape[0]
+    return not (tall and len(found.text) < SHORTEST_TALL)
 
 
 def _region(found: TextRegion, shape: tuple[int, int]) -> Region:
@@ -199,11 +211,10 @@ def _region(found: TextRegion, shape: tuple[int, int]) -> Region:
     )
 
 
-def _images(instance: Instance, limits: Limits) -> Iterator[Image]:
-    """Each frame as it is shown."""
+def _frames(instance: Instance, limits: Limits) -> Iterator[Frame]:
     opened = open_instance(instance, limits=limits)
     for number in range(1, len(instance.places) + 1):
-        yield present(decode_frame(opened, number))
+        yield decode_frame(opened, number)
 
 
 def _project(projections: dict[str, Image], image: Image) -> None:
