@@ -4,7 +4,8 @@
 #
 #   install.sh SOURCE VENV [cpu|cuda]
 #
-# SOURCE is the folder with pyproject.toml and constraints.txt. cpu takes PyTorch without CUDA, a tenth of the size.
+# SOURCE is the folder with pyproject.toml and constraints.txt. cpu takes PyTorch without CUDA,
+# from the index TORCH_INDEX; set that to nothing where pip finds such wheels by itself.
 set -eu
 
 source=$1
@@ -13,7 +14,7 @@ variant=${3:-cpu}
 extras=deidentify,login,ocr,pacs,postgresql,retrieval,serve
 
 case $variant in
-cpu) index=https://download.pytorch.org/whl/cpu ;;
+cpu) index=${TORCH_INDEX-https://download.pytorch.org/whl/cpu} ;;
 cuda) index= ;;
 *)
     echo "install.sh: the variant is cpu or cuda, not $variant" >&2

@@ -32,7 +32,9 @@ def study(tmp_path: Path) -> Path:
         with_text(noise, ("DOE JANE", (10, 20))), number=2, PatientID="H-4711", PatientName="Doe^Jane"
     )
     burned.ReferencedImageSequence = [item(ReferencedSOPInstanceUID=image(number=1).SOPInstanceUID)]
-    write(folder / f"{HEADER_CANARY}.dcm", planted(noise, number=1, PatientID="H-4711"))
+    full = planted(noise, number=1, PatientID="H-4711")
+    del full.IssuerOfPatientID
+    write(folder / f"{HEADER_CANARY}.dcm", full)
     write(folder / "burned.dcm", burned)
     (folder / "notes.txt").write_text(HEADER_CANARY)
     return folder
