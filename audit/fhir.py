@@ -105,6 +105,7 @@ MEANINGS: dict[str, Meaning] = {
     Action.RESUME: Meaning(event="110113", kind="110131", subject=None),
     Action.REPORT: Meaning(event="110100", subject="3", participant="author", created=True),
     Action.EXPORT: Meaning(event="110106", action="R"),
+    Action.DEIDENTIFY: Meaning(event="110106", action="R"),
     Action.REPLAY: _ACTIVITY,
     Action.READ_TRAIL: Meaning(event="110101", action="R", subject="13"),
     Action.CHECKPOINT: Meaning(event="110100", subject="13"),

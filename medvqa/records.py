@@ -296,6 +296,14 @@ def export(by: Agent, answered: Event, *, files: Mapping[str, str]) -> Entry:
     return _following(by, answered, Action.EXPORT, {"files": dict(files)})
 
 
+def deidentify(by: Agent, *, run: str, study: str, entity: Mapping[str, JSON]) -> Entry:
+    """A de-identified copy of a study is about to be written; `entity` has the digest of its report.
+
+    Neither the patient nor a new UID is in it, so that the trail is no way back from the copy.
+    """
+    return _did(by, Action.DEIDENTIFY, run, entity, study=study)
+
+
 def replay(by: Agent, answered: Event, *, entity: Mapping[str, JSON]) -> Entry:
     """A recorded answer was computed again; `entity` says what differed."""
     return _following(by, answered, Action.REPLAY, entity)

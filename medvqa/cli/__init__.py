@@ -27,6 +27,7 @@ COMMANDS = {
     "compare": ("medvqa.cli.compare:compare_models", "Say whether a tuned model may take another's place."),
     "compose": ("medvqa.cli.compose:compose_model", "Give a text model sight: an image tower and a bridge."),
     "consult": ("medvqa.cli.consult:consult", "Ask several models, and show what they agree on."),
+    "deidentify": ("medvqa.cli.deidentify:deidentify_studies", "Copy studies without whom they are of."),
     "demo": ("medvqa.cli.demo:demo", "Watch studies become checked, recorded answers."),
     "evaluate": ("medvqa.cli.evaluate:evaluate", "Measure a model beside three that never saw the image."),
     "explain": ("medvqa.cli.explain:explain_answer", "Explain an answer by every heatmap method."),
