@@ -33,6 +33,7 @@ COMMANDS = {
     "models": ("medvqa.cli.models:app", "List models and what is on this disk; choose one."),
     "perform": ("medvqa.cli.perform:perform_task", "Caption, report, read text, locate, classify, compare."),
     "report": ("medvqa.cli.report:report", "Write what was made of a study's answers as PDF or HTML."),
+    "results": ("medvqa.cli.results:results", "Write a study's answers as DICOM objects for a PACS."),
     "review": ("medvqa.cli.review:review", "Agree with a recorded answer, amend or reject it."),
     "sign": ("medvqa.cli.review:sign", "Sign what was reviewed."),
     "similar": ("medvqa.cli.similar:app", "Find earlier cases that look alike, with what was signed."),

@@ -53,7 +53,8 @@ STATE = own_code("STATE", "How far the answer was reviewed")
 REGION = own_code("REGION", "Pixels where the heatmap reaches half its maximum")
 BOX = own_code("BOX", "Box that a model drew")
 MASK = own_code("MASK", "Outline that a model drew")
-FOUND_BY = own_code("TASK", "Task that the model was set")
+LABEL = own_code("LABEL", "What is there, in the words of model or asker")
+SCORE = own_code("SCORE", "Score that the model gave, no chance of being right")
 
 VERDICTS: Mapping[Verdict, CodedConcept] = MappingProxyType(
     {

@@ -50,6 +50,7 @@ def parametric_map(heatmap: Heatmap, question: str, origin: Origin, source: Sour
         coding_schemes=coding.coding_schemes(),
         **identify(origin, source, series="Heatmaps: research, not for diagnosis"),
     )
+    made.Laterality = source.laterality
     refer_to(made, source)
     derivation = made.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence[0]
     derivation.DerivationDescription = as_short_text(describe_heatmap(heatmap, question, origin))

@@ -92,14 +92,14 @@ def _of_boxes(content: Boxes) -> tuple[Region, ...]:
         bits[int(box.top) : math.ceil(box.bottom), int(box.left) : math.ceil(box.right)] = True
         outline = box.top, box.left, box.bottom, box.right
         label = box.label or "not named"
-        regions.append(
-            Region(label=label, kind=coding.BOX, bits=bits, outlines=(outline,), score=box.score)
-        )
+        regions.append(Region(label=label, kind=coding.BOX, bits=bits, outlines=(outline,), score=box.score))
     return tuple(regions)
 
 
 def _of_masks(content: Masks, recorded: Any) -> tuple[Region, ...]:
-    if [digest_tokens(mask.runs) for mask in content.masks] != [one["runs_sha256"] for one in recorded["masks"]]:
+    if [digest_tokens(mask.runs) for mask in content.masks] != [
+        one["runs_sha256"] for one in recorded["masks"]
+    ]:
         raise TaskError("these outlines are not those that were recorded; give the file that the task wrote")
     drawn = [(mask.label or "not named", mask.bits()) for mask in content.masks]
     return tuple(
@@ -110,7 +110,8 @@ def _of_masks(content: Masks, recorded: Any) -> tuple[Region, ...]:
 
 
 def _outline(bits: NDArray[np.bool_]) -> tuple[tuple[float, float, float, float], ...]:
-    parts, count = ndimage.label(bits)
+    labelled: Any = ndimage.label(bits)
+    parts, count = labelled
     sizes = ndimage.sum_labels(bits, parts, range(1, count + 1))
     places = ndimage.find_objects(parts)
     ordered = [places[at] for at in np.argsort(-np.asarray(sizes), kind="stable")]

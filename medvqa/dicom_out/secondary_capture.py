@@ -58,7 +58,7 @@ def secondary_capture(
     capture.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
     capture.DerivationDescription = as_short_text(describe_heatmap(heatmap, question, origin))
     capture.SourceImageSequence = [_reference(source)]
-    capture.PatientOrientation = list(source.patient_orientation)
+    capture.PatientOrientation, capture.Laterality = list(source.patient_orientation), source.laterality
     _add_what_the_source_says(capture, source)
     _add_pixels(capture, pixels)
     refer_to(capture, source)

@@ -48,6 +48,8 @@ def segmentation(regions: Sequence[Region], origin: Origin, source: SourceImage)
         coding_schemes=coding.coding_schemes(),
         **identify(origin, source, series="Regions: research, not for diagnosis"),
     )
+    if not source.has_plane:
+        made.PatientOrientation = list(source.patient_orientation)
     refer_to(made, source)
     finish(made, origin, source.header)
     return made

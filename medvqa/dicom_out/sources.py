@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from pydicom.valuerep import format_number_as_ds
 
 from medvqa.dicom.headers import frame_attributes, read_numbers
 from medvqa.dicom.instances import count_frames
-from medvqa.dicom.orientation import read_edges
+from medvqa.dicom.orientation import read_edges, read_laterality
 from medvqa.dicom.sources import DEFAULT_LIMITS, UNREADABLE, Source, find_sources
 from medvqa.errors import DicomError
 from medvqa.raster import is_raster
@@ -69,6 +70,8 @@ class SourceImage:
     """Whether the frame says where in the patient it lies."""
     patient_orientation: tuple[str, ...]
     """Which way rows and columns point (0020,0020); empty where the source does not say."""
+    laterality: str
+    """`L` or `R` of a paired organ (0020,0060); empty where there is none, or the source does not say."""
 
 
 def read_headers(path: Path, wanted: Iterable[str]) -> dict[str, Dataset]:
@@ -115,6 +118,7 @@ def describe_source(header: Dataset, image: Image) -> SourceImage:
         stand_in=_stand_in(flat, image, has_plane=has_plane),
         has_plane=has_plane,
         patient_orientation=() if edges is None else (edges[1], edges[3]),
+        laterality=side if (side := read_laterality(flat)) in ("L", "R") else "",
     )
 
 
@@ -124,12 +128,13 @@ def refer_to(dataset: Dataset, source: SourceImage) -> None:
     def correct(_: Dataset, element: Any) -> None:
         if element.VR != "SQ":
             return
-        for item in element.value:
+        for at, item in enumerate(element.value):
             if item.get("ReferencedSOPInstanceUID") != source.sop_instance_uid:
                 continue
             item.ReferencedSOPClassUID = source.sop_class_uid
             if element.keyword == "SourceImageSequence" and source.frame_number is not None:
-                item.ReferencedFrameNumber = source.frame_number
+                element.value[at] = deepcopy(item)  # highdicom puts the same item where no frame may be named
+                element.value[at].ReferencedFrameNumber = source.frame_number
 
     dataset.walk(correct)
 
