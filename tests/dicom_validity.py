@@ -39,7 +39,7 @@ def require_valid_by_docbook(path: Path) -> None:
 def _require_no_error(program: str, paths: Iterable[Path]) -> None:
     if shutil.which(program) is None:
         pytest.skip(f"{program} is not installed; .ci/run installs Debian's dicom3tools")
-    ran = subprocess.run([program, *paths], capture_output=True, text=True, check=False)
+    ran = subprocess.run([program, *paths], capture_output=True, text=True, errors="replace", check=False)
     said = (ran.stdout + ran.stderr).splitlines()
     assert not [line for line in said if line.startswith("Error")], "\n".join(said)
 

@@ -269,13 +269,15 @@ def test_one_frame_of_several_is_named_wherever_it_may_be(session: Session, tmp_
         PlaneOrientationSequence=item(ImageOrientationPatient=[0.8, 0.6, 0, -0.6, 0.8, 0]),
         PixelMeasuresSequence=item(PixelSpacing=[0.7, 1.3], SliceThickness=5),
     )
-    several.FrameOfReferenceUID = "1.2.3.4"
+    several.FrameOfReferenceUID, several.SpecificCharacterSet = "1.2.3.4", "ISO_IR 100"
+    several.PatientName = "Dö^J"
     path = write(tmp_path / "several.dcm", several)
     study = read_study(path)
     answer_id = answer(session, study, "yes", place=1)
     made = objects(session, path, {answer_id: hot(study.images[1], 3, 4)})
     for one in made[:4]:
         written = reread(one)
+        assert str(written.PatientName) == "Dö^J"
         assert "Enhanced CT Image Storage" in str(written)
         assert "Secondary Capture" not in str(written).partition("(0020,000D)")[2]
         if one.form in ("map", "seg"):
@@ -292,15 +294,15 @@ def test_one_frame_of_several_is_named_wherever_it_may_be(session: Session, tmp_
     assert group.source_images[0].referenced_frame_numbers == [2]
 
 
-def task_done(session: Session, study: Study, content: Boxes | Masks) -> str:
-    """Record that a task found this in the middle image; the id of its result."""
+def task_done(session: Session, study: Study, content: Boxes | Masks, *, place: int = 1) -> str:
+    """Record that a task found this in an image; the id of its result."""
     ordered = Ordered(
         result_id=f"result-{session.log.size()}",
         task="ground",
         text="a nodule",
         options=(),
         patient=None,
-        image=study.images[1],
+        image=study.images[place],
         prior=None,
         model=IDENTITY,
     )
