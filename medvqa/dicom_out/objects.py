@@ -114,7 +114,7 @@ def make_objects(
     if not places:
         raise DicomError(
             "the trail holds no answer about an image of this study, nor boxes, so no result could refer to "
-            "anything; ask first, give the outlines that a task wrote, or name the study as it was asked about"
+            "anything; ask first, give the outlines that a task wrote, or name the study as it was then"
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom and highdicom quote values, which may be a patient's
