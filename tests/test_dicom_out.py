@@ -154,6 +154,15 @@ def test_each_form_joins_the_study_and_is_valid(session: Session, path: Path, tm
     assert len({one.dataset.SeriesInstanceUID for one in made}) == 5
 
 
+def test_results_beside_their_study_are_no_images_of_it(session: Session, path: Path) -> None:
+    study = read_study(path)
+    answer_id = answer(session, study, "yes")
+    for one in objects(session, path, {answer_id: hot(study.images[1], 10, 20)}):
+        (path / f"{one.form}.dcm").write_bytes(one.to_bytes())
+    again = read_study(path)
+    assert [frame.ref for frame in again.frames] == [frame.ref for frame in study.frames]
+
+
 def test_a_report_says_what_was_asked_and_how_far_it_holds(session: Session, path: Path) -> None:
     answer_id = answer(session, read_study(path), "yes", question="Gibt es eine Läsion? 肿块")
     (made,) = objects(session, path, forms=["sr"])
