@@ -35,8 +35,9 @@ COMMANDS = {
     "perform": ("medvqa.cli.perform:perform_task", "Caption, report, read text, locate, classify, compare."),
     "report": (
         "medvqa.cli.report:report",
-        "Write what was made of a study's answers: PDF, HTML, JSON, FHIR.",
+        "Report on a study's answers; or ask many studies, and report on each.",
     ),
+    "results": ("medvqa.cli.results:results", "Write a study's answers as DICOM objects for a PACS."),
     "review": ("medvqa.cli.review:review", "Agree with a recorded answer, amend or reject it."),
     "sign": ("medvqa.cli.review:sign", "Sign what was reviewed."),
     "similar": ("medvqa.cli.similar:app", "Find earlier cases that look alike, with what was signed."),

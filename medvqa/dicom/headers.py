@@ -20,6 +20,7 @@ from medvqa.types import LookupTable, PatientIdentity, Window
 # fmt: off
 _KEYWORDS = (
     "SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID",
+    "ImageType",
     "Modality", "SeriesNumber", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient",
     "PatientOrientation", "Laterality", "ImageLaterality",
     "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames",
