@@ -303,7 +303,7 @@ def transfer(
     entity: Mapping[str, JSON],
     failed: bool = False,
 ) -> Entry:
-    """Instances of a study are about to come in or leave, or did; `entity` says which, and whence or where."""
+    """Instances of a study are about to come in or leave, or did; `entity` says which, whence or where."""
     return Entry(
         agent=by.name,
         role=by.role,

@@ -32,6 +32,8 @@ COMMANDS = {
     "explain": ("medvqa.cli.explain:explain_answer", "Explain an answer by every heatmap method."),
     "models": ("medvqa.cli.models:app", "List models and what is on this disk; choose one."),
     "perform": ("medvqa.cli.perform:perform_task", "Caption, report, read text, locate, classify, compare."),
+    "pull": ("medvqa.cli.pull:pull_studies", "Fetch studies from a PACS into a folder."),
+    "push": ("medvqa.cli.push:push_files", "Send DICOM files to a PACS."),
     "report": ("medvqa.cli.report:report", "Write what was made of a study's answers as PDF or HTML."),
     "review": ("medvqa.cli.review:review", "Agree with a recorded answer, amend or reject it."),
     "sign": ("medvqa.cli.review:sign", "Sign what was reviewed."),

@@ -41,10 +41,9 @@ def credentials_of(node: PacsNode) -> Credentials:
     if isinstance(node, DicomwebNode) and not node.user:
         token = os.environ.get(f"{variable}_TOKEN") or None
     if (password or token) and not (_is_encrypted(node) or _is_here(host_of(node))):
-        raise PacsError(
-            f"the {'password' if password else 'token'} of the PACS {node.name} would cross the network"
-            f" unencrypted; {'write https in its url' if isinstance(node, DicomwebNode) else 'set tls = true'}"
-        )
+        what = "password" if password else "token"
+        way_out = "write https in its url" if isinstance(node, DicomwebNode) else "set tls = true"
+        raise PacsError(f"the {what} of the PACS {node.name} would cross the network unencrypted; {way_out}")
     return Credentials(user=node.user, password=password, token=token)
 
 

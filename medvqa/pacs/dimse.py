@@ -9,18 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydicom import Dataset
 from pydicom.uid import (
+    UID,
     ComputedRadiographyImageStorage,
     CTImageStorage,
     DigitalMammographyXRayImageStorageForPresentation,
     DigitalXRayImageStorageForPresentation,
     MRImageStorage,
     SecondaryCaptureImageStorage,
-    StudyRootQueryRetrieveInformationModelFind,
-    StudyRootQueryRetrieveInformationModelGet,
-    StudyRootQueryRetrieveInformationModelMove,
     UltrasoundImageStorage,
     UltrasoundMultiFrameImageStorage,
-    Verification,
 )
 from pynetdicom import AE, _config, build_context, build_role, evt
 from pynetdicom.pdu_primitives import UserIdentityNegotiation
@@ -38,7 +35,7 @@ from medvqa.pacs.queries import (
     read_instance_answer,
     read_study_answer,
 )
-from medvqa.pacs.receiving import TRANSFER_SYNTAXES, Caller, bounded, receiving
+from medvqa.pacs.receiving import TRANSFER_SYNTAXES, VERIFICATION, Caller, bounded, receiving
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
@@ -48,9 +45,10 @@ if TYPE_CHECKING:
     from medvqa.pacs.exchange import Keep, Outgoing
     from medvqa.pacs_nodes import DimseNode
 
-_FIND = StudyRootQueryRetrieveInformationModelFind
-_GET = StudyRootQueryRetrieveInformationModelGet
-_MOVE = StudyRootQueryRetrieveInformationModelMove
+_FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
+_MOVE = UID("1.2.840.10008.5.1.4.1.2.2.2")
+_GET = UID("1.2.840.10008.5.1.4.1.2.2.3")
+"""Study Root Query/Retrieve Information Model (PS3.4 C.6.2)."""
 _PENDING = (0xFF00, 0xFF01)
 _MOST_CONTEXTS = 128
 """Of one association: PS3.8 9.3.2.2 numbers them by odd numbers below 256."""
@@ -74,7 +72,7 @@ def echo(node: DimseNode) -> None:
     Raises:
         PacsError: If not.
     """
-    with _associated(node, [build_context(Verification)]) as association:
+    with _associated(node, [build_context(VERIFICATION)]) as association:
         _require_success(node, association.send_c_echo())
 
 

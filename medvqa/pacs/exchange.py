@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 from medvqa.pacs.instances import Instance
 
 Keep: TypeAlias = Callable[[bytes], int]
-"""Takes an instance that came, as a file's bytes; returns a status of C-STORE (PS3.4 B.2.3), 0 for success."""
+"""Takes an instance that came, as a file's bytes; gives a status of C-STORE (PS3.4 B.2.3), 0 for success."""
 
 SUCCESS = 0x0000
 NOT_AUTHORISED = 0x0124

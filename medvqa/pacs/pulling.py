@@ -83,6 +83,9 @@ def pull_study(
         records.record(session.log, begun)
         try:
             _fetch(node, uid, wanted, came, limits)
+        except PacsError:
+            if came.problem is None:  # else it failed because we took no more
+                raise
         finally:
             entity = {**about, "instances": dict(came.digests), "refused": came.refused}
             ended = records.transfer(

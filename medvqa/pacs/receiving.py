@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 from pydicom.uid import (
     JPEG2000,
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -22,7 +23,6 @@ from pydicom.uid import (
     JPEGLSLossless,
     JPEGLSNearLossless,
     RLELossless,
-    Verification,
 )
 from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from medvqa.dicom.sources import Limits
 
+VERIFICATION = UID("1.2.840.10008.1.1")
 # Of several that a caller offers for one object, the first is taken: nothing is transcoded on the way.
 TRANSFER_SYNTAXES = (
     ExplicitVRLittleEndian,
@@ -99,7 +100,7 @@ def receiving(
     ours.require_called_aet = True
     ours.require_calling_aet = list(callers)
     ours.maximum_associations = MOST_ASSOCIATIONS
-    ours.add_supported_context(Verification)
+    ours.add_supported_context(VERIFICATION)
     for context in AllStoragePresentationContexts:
         ours.add_supported_context(context.abstract_syntax or "", list(TRANSFER_SYNTAXES))
 
