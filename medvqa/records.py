@@ -321,6 +321,11 @@ def export(by: Agent, answered: Event, *, files: Mapping[str, str]) -> Entry:
     return _following(by, answered, Action.EXPORT, {"files": dict(files)})
 
 
+def export_study(by: Agent, *, study: str, patient: str | None, entity: Mapping[str, JSON]) -> Entry:
+    """Objects about a study are about to leave; `entity` says which, with what digests, and whither."""
+    return _did(by, Action.EXPORT, study, entity, study=study, patient=patient)
+
+
 def replay(by: Agent, answered: Event, *, entity: Mapping[str, JSON]) -> Entry:
     """A recorded answer was computed again; `entity` says what differed."""
     return _following(by, answered, Action.REPLAY, entity)

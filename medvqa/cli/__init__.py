@@ -35,6 +35,7 @@ COMMANDS = {
     "pull": ("medvqa.cli.pull:pull_studies", "Fetch studies from a PACS into a folder."),
     "push": ("medvqa.cli.push:push_files", "Send DICOM files to a PACS."),
     "report": ("medvqa.cli.report:report", "Write what was made of a study's answers as PDF or HTML."),
+    "results": ("medvqa.cli.results:results", "Write a study's answers as DICOM objects for a PACS."),
     "review": ("medvqa.cli.review:review", "Agree with a recorded answer, amend or reject it."),
     "sign": ("medvqa.cli.review:sign", "Sign what was reviewed."),
     "similar": ("medvqa.cli.similar:app", "Find earlier cases that look alike, with what was signed."),
