@@ -30,6 +30,7 @@ COMMANDS = {
     "demo": ("medvqa.cli.demo:demo", "Watch studies become checked, recorded answers."),
     "evaluate": ("medvqa.cli.evaluate:evaluate", "Measure a model beside three that never saw the image."),
     "explain": ("medvqa.cli.explain:explain_answer", "Explain an answer by every heatmap method."),
+    "listen": ("medvqa.cli.listen:listen_for_studies", "Answer the studies that a PACS sends."),
     "models": ("medvqa.cli.models:app", "List models and what is on this disk; choose one."),
     "perform": ("medvqa.cli.perform:perform_task", "Caption, report, read text, locate, classify, compare."),
     "pull": ("medvqa.cli.pull:pull_studies", "Fetch studies from a PACS into a folder."),

@@ -254,8 +254,10 @@ def _associated(
         said.append(who)
     ours = AE(ae_title=node.own_aet)
     ours.connection_timeout = 10
+    connections: list[Any] = []
+    handlers = [*handlers, (evt.EVT_CONN_OPEN, connections.append)]
     if limits is not None:
-        handlers = [*handlers, *bounded(limits)]
+        handlers.extend(bounded(limits))
     association = ours.associate(
         node.host,
         node.port,
@@ -263,10 +265,10 @@ def _associated(
         ae_title=node.aet,
         ext_neg=said,
         tls_args=(tls_context(node), node.host) if node.tls else None,
-        evt_handlers=list(handlers),
+        evt_handlers=handlers,
     )
     if not association.is_established:
-        raise PacsError(f"the PACS {node.name} {_why_not(association, node)}")
+        raise PacsError(f"the PACS {node.name} {_why_not(association, node, bool(connections))}")
     try:
         yield association
     except BaseException:  # a query's reader that has enough leaves by GeneratorExit
@@ -276,7 +278,9 @@ def _associated(
         association.release()
 
 
-def _why_not(association: Association, node: DimseNode) -> str:
+def _why_not(association: Association, node: DimseNode, connected: bool) -> str:
+    if not connected:
+        return "cannot be reached; see whether it is up, and check host, port, tls and ca in medvqa.toml"
     if association.is_rejected:
         answer: Any = association.acceptor.primitive
         diagnostic = (getattr(answer, "result_source", None), getattr(answer, "diagnostic", None))
@@ -285,9 +289,7 @@ def _why_not(association: Association, node: DimseNode) -> str:
         if diagnostic == (1, 7):
             return f"is not called {node.aet}; correct aet in medvqa.toml"
         return "refuses the association; check the AE titles, and user and password where it wants them"
-    if association.is_aborted:
-        return "broke the connection off; see whether it wants TLS, and check host and port in medvqa.toml"
-    return "cannot be reached; see whether it is up, and check host, port, tls and ca in medvqa.toml"
+    return "broke the connection off; see whether it wants TLS, and check host and port in medvqa.toml"
 
 
 def _exhaust(node: DimseNode, responses: Iterator[tuple[Dataset, Dataset | None]]) -> None:
