@@ -12,6 +12,7 @@ from medvqa.inquiries import Inquiry, ask_together, inquiries_of
 from medvqa.pacs.instances import keep
 from medvqa.reading.stories import find_same, read_stories
 from medvqa.reports import compose
+from medvqa.stopping import require_running
 from medvqa.types import Answer
 
 if TYPE_CHECKING:
@@ -40,12 +41,14 @@ def answer_study(desk: Desk, study_instance_uid: str) -> None:
     again: so a study is answered once, however often the process was killed meanwhile.
 
     Raises:
+        StoppedError: If a person stopped answering, about this study or all.
         DicomError: If the study holds no image that can be used.
         CancelledError: If whoever waits for it stopped it.
         RecordError: If the trail did not take an event.
         AuditError: If the trail cannot be read.
         OSError: If a result cannot be written.
     """
+    require_running(desk.assistant.audit, study_instance_uid)
     assistant, place = desk.assistant, desk.inbox.place(study_instance_uid)
     study = assistant.open_study(place)
     stories = read_stories(assistant.audit, study=study.study_instance_uid)

@@ -27,7 +27,7 @@ RETRY_SECONDS = 60.0
 """After which what failed for a reason that passes, such as a PACS that is down, is tried again."""
 _TICK_SECONDS = 0.2
 _PASSING = (PacsError, ModelError, StoppedError, RecordError, AuditError, OSError)
-"""What another time may be better: a PACS or a model's server that is down, a full disk, a stop that is lifted."""
+"""What another time may be better: a PACS or a model's server that is down, a full disk, a stop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

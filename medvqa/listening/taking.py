@@ -104,9 +104,7 @@ class Intake:
             log.error("study %s: an instance was not taken: %s", study, error)
             return OUT_OF_RESOURCES
         except OSError as error:
-            log.error(
-                "study %s: an instance was not taken, for it could not be written: %s", study, error.strerror
-            )
+            log.error("study %s: an instance was not taken, for the disk fails: %s", study, error.strerror)
             return OUT_OF_RESOURCES
         self._held[study] = held
         delivered.digests[instance.sop_instance_uid] = instance.sha256

@@ -176,6 +176,8 @@ def _what_failed(error: requests.RequestException, node: DicomwebNode) -> str:
         if status == 404:
             return "does not have it (HTTP 404); check the UID, and url in medvqa.toml"
         return f"could not do it (HTTP {status}); see its own log"
+    if isinstance(error, requests.exceptions.InvalidJSONError):
+        return "answers with what is no DICOMweb; check its url"
     if isinstance(error, requests.TooManyRedirects):
         return "sends us elsewhere; write the address that it names as url in medvqa.toml"
     if isinstance(error, requests.exceptions.SSLError):
