@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from audit import JSON
 from medvqa.errors import PacsError
 from medvqa.pacs.instances import keep
 
@@ -53,7 +54,7 @@ class Inbox:
         """Whether a study was answered with the instances of a digest."""
         return self._done(study, digest).exists()
 
-    def mark_done(self, study: str, digest: str, said: Mapping[str, str]) -> None:
+    def mark_done(self, study: str, digest: str, said: Mapping[str, JSON]) -> None:
         """Note durably that it was, and what came of it.
 
         Raises:

@@ -18,6 +18,7 @@ from medvqa.pacs.receiving import receiving
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from audit import JSON
     from medvqa.dicom.sources import Limits
     from medvqa.pacs_nodes import PacsNode
 
@@ -106,20 +107,21 @@ def _serve(desk: Desk, study: str, send_to: PacsNode | None) -> bool:
 
 def _answer(desk: Desk, study: str, digest: str) -> None:
     log.info("study %s: complete; answering", study)
-    said = {"outcome": "answered"}
+    said: dict[str, JSON] = {}
     try:
-        answer_study(desk, study)
+        came = answer_study(desk, study)
+        said = {"answers": came.answers, "refused": list(came.refused)}
+        log.info("study %s: %d answers, %d questions refused", study, came.answers, len(came.refused))
     except (CancelledError, *_PASSING):
         raise
     except MedvqaError as error:
         log.error("study %s: cannot be answered: %s", study, error)
-        said = {"outcome": "failed", "error": str(error)}
+        said = {"error": str(error)}
     except Exception as error:  # whatever one study does to us, the next one is answered
         # Of the error its kind alone, for its text may quote anything.
         log.error("study %s: cannot be answered: %s", study, type(error).__name__)
-        said = {"outcome": "failed", "error": type(error).__name__}
+        said = {"error": type(error).__name__}
     desk.inbox.mark_done(study, digest, said)
-    log.info("study %s: %s, with %d results", study, said["outcome"], len(desk.inbox.results(study)))
 
 
 def _send(desk: Desk, study: str, send_to: PacsNode) -> bool:
