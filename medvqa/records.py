@@ -164,6 +164,26 @@ def answer(by: Agent, request: Request, came: Outcome) -> Entry:
     return _about(by, request, Action.ANSWER, entity, checks=came.checks)
 
 
+def recall(by: Agent, answered: Event) -> Entry:
+    """An answer that was given before is about to be shown again; the model is not asked."""
+    return _following(by, answered, Action.RECALL, {})
+
+
+def prompt(by: Agent, *, reply_id: str, words: str, model: ModelIdentity) -> Entry:
+    """Words are about to be put to the model without an image."""
+    return _spoken(by, Action.PROMPT, reply_id, {"prompt": words}, model)
+
+
+def reply(by: Agent, *, reply_id: str, words: str, model: ModelIdentity, came: Generation | str) -> Entry:
+    """What the model said to words alone, or the reason why it said nothing."""
+    entity: dict[str, Any] = {"prompt": words, "model": asdict(model)}
+    if isinstance(came, str):
+        return _spoken(by, Action.REPLY, reply_id, {**entity, "reason": came}, model, outcome="refused")
+    entity |= {"reply": came.text, "token_ids": list(came.token_ids)}
+    entity["prompt_sha256"] = digest_tokens(came.prompt_token_ids)
+    return _spoken(by, Action.REPLY, reply_id, entity, model)
+
+
 def refuse(by: Agent, request: Request, *, reason: str) -> Entry:
     """The gate or the model refused the question, for a reason that names no file."""
     described = describe_request(request.image, request.question, request.model)
@@ -399,6 +419,27 @@ def _did(
         study=study,
         patient=patient,
         verdict=verdict,
+        entity=entity,
+    )
+
+
+def _spoken(
+    by: Agent,
+    action: Action,
+    subject: str,
+    entity: Mapping[str, JSON],
+    model: ModelIdentity,
+    *,
+    outcome: types.Outcome = "success",
+) -> Entry:
+    """An event about words without an image."""
+    return Entry(
+        agent=by.name,
+        role=by.role,
+        action=action,
+        subject=subject,
+        outcome=outcome,
+        model=digest_model(model),
         entity=entity,
     )
 
