@@ -64,6 +64,16 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """Words as they go to the model without an image."""
+
+    reply_id: str
+    """Random."""
+    words: str
+    model: ModelIdentity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lookup:
     """One search for similar cases."""
 
@@ -169,19 +179,19 @@ def recall(by: Agent, answered: Event) -> Entry:
     return _following(by, answered, Action.RECALL, {})
 
 
-def prompt(by: Agent, *, reply_id: str, words: str, model: ModelIdentity) -> Entry:
+def prompt(by: Agent, spoken: Prompt) -> Entry:
     """Words are about to be put to the model without an image."""
-    return _spoken(by, Action.PROMPT, reply_id, {"prompt": words}, model)
+    return _spoken(by, Action.PROMPT, spoken, {"prompt": spoken.words})
 
 
-def reply(by: Agent, *, reply_id: str, words: str, model: ModelIdentity, came: Generation | str) -> Entry:
+def reply(by: Agent, spoken: Prompt, came: Generation | str) -> Entry:
     """What the model said to words alone, or the reason why it said nothing."""
-    entity: dict[str, Any] = {"prompt": words, "model": asdict(model)}
+    entity: dict[str, Any] = {"prompt": spoken.words, "model": asdict(spoken.model)}
     if isinstance(came, str):
-        return _spoken(by, Action.REPLY, reply_id, {**entity, "reason": came}, model, outcome="refused")
+        return _spoken(by, Action.REPLY, spoken, {**entity, "reason": came}, outcome="refused")
     entity |= {"reply": came.text, "token_ids": list(came.token_ids)}
     entity["prompt_sha256"] = digest_tokens(came.prompt_token_ids)
-    return _spoken(by, Action.REPLY, reply_id, entity, model)
+    return _spoken(by, Action.REPLY, spoken, entity)
 
 
 def refuse(by: Agent, request: Request, *, reason: str) -> Entry:
@@ -426,9 +436,8 @@ def _did(
 def _spoken(
     by: Agent,
     action: Action,
-    subject: str,
+    spoken: Prompt,
     entity: Mapping[str, JSON],
-    model: ModelIdentity,
     *,
     outcome: types.Outcome = "success",
 ) -> Entry:
@@ -437,9 +446,9 @@ def _spoken(
         agent=by.name,
         role=by.role,
         action=action,
-        subject=subject,
+        subject=spoken.reply_id,
         outcome=outcome,
-        model=digest_model(model),
+        model=digest_model(spoken.model),
         entity=entity,
     )
 

@@ -34,6 +34,7 @@ COMMANDS = {
     "perform": ("medvqa.cli.perform:perform_task", "Caption, report, read text, locate, classify, compare."),
     "report": ("medvqa.cli.report:report", "Write what was made of a study's answers as PDF or HTML."),
     "review": ("medvqa.cli.review:review", "Agree with a recorded answer, amend or reject it."),
+    "serve": ("medvqa.cli.serve:app", "Answer questions over HTTP; make keys for those who ask."),
     "sign": ("medvqa.cli.review:sign", "Sign what was reviewed."),
     "similar": ("medvqa.cli.similar:app", "Find earlier cases that look alike, with what was signed."),
     "simulate": ("medvqa.cli.simulate:simulate", "Insert findings of known place into images."),
