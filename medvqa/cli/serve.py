@@ -55,10 +55,13 @@ def serve(
     elif certificate is None and host not in LOOPBACK:
         _say("keys and images go over the network in the clear; give --tls-certificate and --tls-key")
     if replicas is not None:
-        # Ray takes seconds to import, and is an extra of its own.
+        _say(f"starting {replicas} replicas on Ray; then listening on {host}:{port}")
+        # Ray takes seconds to import, and is no part of the extra.
         from medvqa.service.ray_deployment import run_replicas
 
-        run_replicas(settings, host=host, port=port, replicas=replicas, address=address)
+        run_replicas(
+            settings, host=host, port=port, replicas=replicas, address=address, certificate=certificate
+        )
         return
     if address is not None:
         raise ServiceError("--address is that of a Ray cluster; give --replicas with it")
