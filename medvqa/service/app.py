@@ -37,7 +37,7 @@ def build_app() -> FastAPI:
     )
     for routes in (question_routes, job_routes, watching_routes):
         app.include_router(routes.router)
-    for kind in (MedvqaError, AuditError, RequestError):
+    for kind in (MedvqaError, AuditError, RequestError, Exception):
         app.add_exception_handler(kind, _tell)
     app.add_exception_handler(HTTPException, _tell_http)
     app.add_exception_handler(RequestValidationError, _tell_invalid)

@@ -70,13 +70,15 @@ class Guard:
             await self._app(scope, receive, send)
             return
         started, status = time.perf_counter(), 500
-        begun = False
+        begun = complete = False
 
         async def send_on(message: Message) -> None:
-            nonlocal status, begun
+            nonlocal status, begun, complete
             if message["type"] == "http.response.start":
                 status, begun = message["status"], True
                 message["headers"] = [*message["headers"], *_encoded(_HEADERS)]
+            elif message["type"] == "http.response.body":
+                complete = not message.get("more_body", False)
             await send(message)
 
         self.running += 1
@@ -87,9 +89,10 @@ class Guard:
             problem = as_request_error(error)
             if problem.status == 500:
                 _LOG.error("a request failed: %s at %s", type(error).__name__, _place_of(error))
-            if begun:
+            if not begun:
+                await _tell(problem, send_on)
+            elif not complete:
                 raise ConnectionError("a response broke off") from None
-            await _tell(problem, send_on)
         finally:
             self.running -= 1
             path = getattr(scope.get("route"), "path", "other")

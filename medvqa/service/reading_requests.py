@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
+from medvqa.prompts import clean_question
 from medvqa.service.problems import RequestError
 from medvqa.service.schemas import AskBody, ChatBody, decode_image
 
@@ -46,6 +47,7 @@ async def read_question(request: Request, folder: Path) -> AskForm:
 
     Raises:
         RequestError: If it is not understood, or too large.
+        QuestionError: If the question is none.
     """
     if media_type(request) == "application/json":
         body = await _read_json(request, AskBody)
@@ -55,7 +57,7 @@ async def read_question(request: Request, folder: Path) -> AskForm:
         # Of the image only that there is one matters from here on.
         body = parse(AskBody, {**_numbers(fields), "image": "AA=="})
     return AskForm(
-        question=body.question,
+        question=clean_question(body.question),
         image_number=body.image_number,
         heatmap=body.heatmap,
         window=body.window,
