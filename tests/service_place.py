@@ -24,12 +24,21 @@ from PIL import Image as PillowImage
 
 import medvqa
 from audit import Event, Filter, Log
+from medvqa.access import ApiKey
 from medvqa.models.base import VisionLanguageModel
+from medvqa.service.api_keys import digest_key, make_key
 from medvqa.service.callers import Door
 from medvqa.service.running import OwnService
 from medvqa.settings import Settings
 
 ROOT = Path(medvqa.__file__).parents[1]
+KEYS = {name: make_key() for name in ("reader", "senior", "auditor")}
+"""Of three callers, by their roles."""
+API_KEYS: dict[str, ApiKey] = {
+    f"the {role}": ApiKey(role=role, sha256=digest_key(key))  # type: ignore[arg-type]
+    for role, key in KEYS.items()
+}
+"""The same as medvqa.toml has them."""
 
 
 def settings_of(place: Path, **changed: Any) -> Settings:
@@ -86,6 +95,7 @@ def server(place: Path, *options: str, **settings: str) -> Iterator[Server]:
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "HF_HUB_OFFLINE": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin are slow where others want the processor
         "MEDVQA_AUDIT_URL": str(place / "trail.sqlite"),
         "MEDVQA_KEY_FOLDER": str(place / "keys"),
         "MEDVQA_JOBS": str(place / "jobs"),

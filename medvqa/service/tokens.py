@@ -44,7 +44,7 @@ class Issuer:
             RequestError: If the token is not valid, or the issuer cannot be asked for its keys.
         """
         try:
-            key = self._find_keys().get_signing_key_from_jwt(token)
+            key = _key_for(token, self._find_keys())
             claims = jwt.decode(
                 token,
                 key,
@@ -74,6 +74,20 @@ class Issuer:
                 except ServiceError as error:
                     raise too_busy(f"{error}", retry_after_s=10) from error
             return self._keys
+
+
+def _key_for(token: str, keys: jwt.PyJWKClient) -> jwt.PyJWK:
+    """The key that a token names; one that names none is signed by the issuer's only key.
+
+    Raises:
+        PyJWTError: If there is no such key, or several where none is named.
+    """
+    if jwt.get_unverified_header(token).get("kid") is not None:
+        return keys.get_signing_key_from_jwt(token)
+    published = keys.get_signing_keys()
+    if len(published) != 1:
+        raise jwt.InvalidTokenError("the token names no key, and the issuer has several")
+    return published[0]
 
 
 def discover_keys(address: str) -> str:
