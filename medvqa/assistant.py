@@ -120,9 +120,9 @@ class Assistant:
             RecordError: If the trail did not take an event.
         """
         require_answers(self.model)
-        asking = self._put(
-            Inquiry(study=study, question=question, image_number=image_number, heatmap=heatmap)
-        )
+        number, chosen = choose_number(len(study.images), image_number)
+        inquiry = Inquiry(study=study, image_number=number, question=question, heatmap=heatmap)
+        asking = self._put(inquiry, notices=chosen)
         (ended,) = answer_together(self.audit, self.model, [asking], unfamiliar=self.unfamiliar)
         if isinstance(ended, Refusal):
             raise ended.error
@@ -142,9 +142,19 @@ class Assistant:
             RecordError: If the trail did not take an event.
         """
         require_answers(self.model)
-        return answer_together(
-            self.audit, self.model, map(self._put_or_refuse, inquiries), unfamiliar=self.unfamiliar
-        )
+        asked = map(self.put, inquiries)
+        return answer_together(self.audit, self.model, asked, unfamiliar=self.unfamiliar)
+
+    def put(self, inquiry: Inquiry) -> Asking | Refusal:
+        """An inquiry on its way, with its image, for `medvqa.asking.answer_together`.
+
+        Raises:
+            RecordError: If its image cannot be decoded, and the trail did not take that.
+        """
+        try:
+            return self._put(inquiry)
+        except (DicomError, QuestionError) as error:
+            return Refusal(error=error)
 
     def explain(
         self,
@@ -210,13 +220,7 @@ class Assistant:
         """Record a signature on the last review of an answer; see `medvqa.reading.signatures`."""
         return signatures.sign(self.session, answer_id, meaning=meaning, signer=signer)
 
-    def _put_or_refuse(self, inquiry: Inquiry) -> Asking | Refusal:
-        try:
-            return self._put(inquiry)
-        except (DicomError, QuestionError) as error:
-            return Refusal(error=error)
-
-    def _put(self, inquiry: Inquiry) -> Asking:
+    def _put(self, inquiry: Inquiry, *, notices: tuple[Notice, ...] = ()) -> Asking:
         """An inquiry with its image.
 
         Raises:
@@ -224,7 +228,7 @@ class Assistant:
         """
         question = clean_question(inquiry.question)
         patient = self.session.pseudonym_of(inquiry.study)
-        image, chosen = self.choose(inquiry.study, inquiry.image_number, question=question, patient=patient)
+        image, _ = self.choose(inquiry.study, inquiry.image_number, question=question, patient=patient)
         request = Request(
             answer_id=str(uuid.uuid4()),
             patient=patient,
@@ -237,7 +241,7 @@ class Assistant:
             study=inquiry.study,
             request=request,
             heatmap=inquiry.heatmap,
-            warnings=(*inquiry.study.warnings, *chosen),
+            warnings=(*inquiry.study.warnings, *notices),
         )
 
     def choose(

@@ -17,17 +17,17 @@ class Inquiry:
     """One question to be asked about one image."""
 
     study: Study
+    image_number: int
+    """From 1, in the study."""
     question: str
-    image_number: int | None = None
-    """From 1, in the study; None for the one in the middle."""
     heatmap: HeatmapMethod | None = None
 
 
 def inquiries_of(questions: QuestionSet, study: Study) -> list[Inquiry]:
     """What a question set asks about a study, image by image; empty where nothing in it fits."""
     inquiries = [
-        Inquiry(study=study, question=question.text, image_number=number, heatmap=question.heatmap)
+        Inquiry(study=study, image_number=number, question=question.text, heatmap=question.heatmap)
         for question in questions.questions
         for number in images_asked_about(question, study)
     ]
-    return sorted(inquiries, key=lambda inquiry: inquiry.image_number or 0)
+    return sorted(inquiries, key=lambda inquiry: inquiry.image_number)

@@ -64,6 +64,16 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """Words as they go to the model without an image."""
+
+    reply_id: str
+    """Random."""
+    words: str
+    model: ModelIdentity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lookup:
     """One search for similar cases."""
 
@@ -164,6 +174,26 @@ def answer(by: Agent, request: Request, came: Outcome) -> Entry:
     described = describe_request(request.image, request.question, request.model)
     entity = {**described, **describe_answer(came)}
     return _about(by, request, Action.ANSWER, entity, checks=came.checks)
+
+
+def recall(by: Agent, answered: Event) -> Entry:
+    """An answer that was given before is about to be shown again; the model is not asked."""
+    return _following(by, answered, Action.RECALL, {})
+
+
+def prompt(by: Agent, spoken: Prompt) -> Entry:
+    """Words are about to be put to the model without an image."""
+    return _spoken(by, Action.PROMPT, spoken, {"prompt": spoken.words})
+
+
+def reply(by: Agent, spoken: Prompt, came: Generation | str) -> Entry:
+    """What the model said to words alone, or the reason why it said nothing."""
+    entity: dict[str, Any] = {"prompt": spoken.words, "model": asdict(spoken.model)}
+    if isinstance(came, str):
+        return _spoken(by, Action.REPLY, spoken, {**entity, "reason": came}, outcome="refused")
+    entity |= {"reply": came.text, "token_ids": list(came.token_ids)}
+    entity["prompt_sha256"] = digest_tokens(came.prompt_token_ids)
+    return _spoken(by, Action.REPLY, spoken, entity)
 
 
 def refuse(by: Agent, request: Request, *, reason: str) -> Entry:
@@ -439,6 +469,26 @@ def _did(
         study=study,
         patient=patient,
         verdict=verdict,
+        entity=entity,
+    )
+
+
+def _spoken(
+    by: Agent,
+    action: Action,
+    spoken: Prompt,
+    entity: Mapping[str, JSON],
+    *,
+    outcome: types.Outcome = "success",
+) -> Entry:
+    """An event about words without an image."""
+    return Entry(
+        agent=by.name,
+        role=by.role,
+        action=action,
+        subject=spoken.reply_id,
+        outcome=outcome,
+        model=digest_model(spoken.model),
         entity=entity,
     )
 

@@ -135,6 +135,13 @@ def describe_settings(settings: Settings, key: bytes) -> dict[str, JSON]:
         "proxy_header": settings.proxy_header,
         "people": dict(settings.people),
         "pacs": {name: _describe_node(node) for name, node in settings.pacs.items()},
+        "api_keys": {name: key.role for name, key in settings.api_keys.items()},
+        "oidc_issuer": settings.oidc_issuer,
+        "oidc_audience": settings.oidc_audience,
+        "jobs": None if settings.jobs is None else str(settings.jobs),
+        "requests_per_minute": settings.requests_per_minute,
+        "upload_mib": settings.upload_mib,
+        "waiting_questions": settings.waiting_questions,
     }
 
 

@@ -96,6 +96,19 @@ def read_study(
     )
 
 
+def list_studies(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> tuple[str, ...]:
+    """Study Instance UIDs of what lies at a path, each for `read_study`, in order.
+
+    Raises:
+        DicomError: If nothing readable lies there.
+        LimitError: If the whole is larger than `limits` allows.
+    """
+    sources, skipped = find_sources(Path(path), limits=limits)
+    instances, pictures = _read_all(sources, limits=limits, skipped=skipped)
+    found = [one.study_instance_uid for one in instances] + [one.ref.study_instance_uid for one in pictures]
+    return tuple(sorted(set(found)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Picture:
     """A PNG or JPEG file, and the reference that its bytes gave it."""

@@ -65,7 +65,7 @@ def test_one_that_is_refused_leaves_the_others_alone(assistant: Assistant, tmp_p
     write_simulated_study(tmp_path / "study", seed=3)
     study = assistant.open_study(tmp_path / "study")
     asked = [
-        Inquiry(study=study, question=" "),
+        Inquiry(study=study, image_number=2, question=" "),
         Inquiry(study=study, question="Where is the nodule?", image_number=9),
         Inquiry(study=study, question="why " * 400, image_number=1),
         Inquiry(study=study, question="Where is the nodule?", image_number=2),
@@ -82,7 +82,9 @@ def test_one_that_is_refused_leaves_the_others_alone(assistant: Assistant, tmp_p
 def test_a_question_that_the_model_cannot_read_is_refused_alone(assistant: Assistant, tmp_path: Path) -> None:
     write_simulated_study(tmp_path / "study", seed=3)
     study = assistant.open_study(tmp_path / "study")
-    asked = [Inquiry(study=study, question=one) for one in ("Where is <image>?", "Where is it?")]
+    asked = [
+        Inquiry(study=study, image_number=2, question=one) for one in ("Where is <image>?", "Where is it?")
+    ]
     first, second = assistant.ask_all(asked)
     assert isinstance(first, Refusal)
     assert isinstance(second, Answer)
@@ -97,7 +99,9 @@ def test_a_stopped_study_is_refused_beside_another(assistant: Assistant, tmp_pat
         write_simulated_study(tmp_path / str(seed), seed=seed)
         studies.append(assistant.open_study(tmp_path / str(seed)))
     stop(assistant.session, reason="wrong patient", study=studies[0].study_instance_uid)
-    first, second = assistant.ask_all([Inquiry(study=one, question=QUESTIONS[0]) for one in studies])
+    first, second = assistant.ask_all(
+        [Inquiry(study=one, image_number=2, question=QUESTIONS[0]) for one in studies]
+    )
     assert isinstance(first, Refusal)
     assert "wrong patient" in first.reason
     assert isinstance(second, Answer)

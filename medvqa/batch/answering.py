@@ -131,7 +131,7 @@ class StudyAnswerer:
 
     def _find_answer(self, inquiry: Inquiry, stories: Sequence[Story]) -> str | None:
         try:
-            image = inquiry.study.images[(inquiry.image_number or 1) - 1]
+            image = inquiry.study.images[inquiry.image_number - 1]
         except DicomError:
             return None
         found = find_same(stories, image, inquiry.question, self._assistant.model.identity)
@@ -156,7 +156,7 @@ class StudyAnswerer:
             ),
             refused=tuple(
                 RefusedQuestion(
-                    question=inquiry.question, image_number=inquiry.image_number or 1, reason=end.reason
+                    question=inquiry.question, image_number=inquiry.image_number, reason=end.reason
                 )
                 for inquiry, end in zip(prepared.inquiries, ends, strict=True)
                 if isinstance(end, Refusal)

@@ -77,7 +77,7 @@ def prepare_study(
     if not asked:
         reason = "no question of the set is about an image that this study has; see its images and modalities"
         return FailedStudy(source=source, reason=reason)
-    numbers = {one.image_number for one in asked if one.image_number is not None}
+    numbers = {one.image_number for one in asked}
     carried = carry(study, sorted(numbers), patient=session.pseudonym_of(study))
     inquiries = tuple(replace(one, study=carried) for one in asked)
     return PreparedStudy(source=source, study=carried, inquiries=inquiries)

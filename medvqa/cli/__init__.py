@@ -42,6 +42,7 @@ COMMANDS = {
     ),
     "results": ("medvqa.cli.results:results", "Write a study's answers as DICOM objects for a PACS."),
     "review": ("medvqa.cli.review:review", "Agree with a recorded answer, amend or reject it."),
+    "serve": ("medvqa.cli.serve:app", "Answer questions over HTTP; make keys for those who ask."),
     "sign": ("medvqa.cli.review:sign", "Sign what was reviewed."),
     "similar": ("medvqa.cli.similar:app", "Find earlier cases that look alike, with what was signed."),
     "simulate": ("medvqa.cli.simulate:simulate", "Insert findings of known place into images."),

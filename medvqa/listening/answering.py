@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from medvqa import records
+from medvqa.asking import Refusal
 from medvqa.dicom_out import describe_objects, make_objects
 from medvqa.errors import DicomError, GateError, ModelError, ReviewError
-from medvqa.asking import Refusal
 from medvqa.inquiries import inquiries_of
 from medvqa.pacs.instances import keep
 from medvqa.reading.stories import find_same, read_stories

@@ -90,6 +90,22 @@ class HuggingFaceModel:
             inputs["past_key_values"] = self._network.resume([prefix])
         return self._generate([prompt], inputs)[0]
 
+    def reply(self, words: str) -> Generation:
+        """What the decoder says to words without an image, by greedy decoding; no answer about any image.
+
+        Raises:
+            QuestionError: As for `generate`.
+            ModelError: If its decoder reads no words without an image.
+        """
+        if not self._family.shares_prefix:
+            raise ModelError(f"{self.identity.name} reads words only beside an image; send one")
+        tokens = self._prompting.process_words(words)
+        inputs = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+        answers, logarithms = generate(self.module, inputs, **self._decoding)
+        return describe_answer(
+            self.module, self._processor.tokenizer, tokens[0], answers[0].tolist(), logarithms[0].tolist()
+        )
+
     def generate_many(self, asked: Sequence[tuple[Image, str]]) -> list[Generation]:
         """Answers to several questions, as one batch where the family allows.
 
