@@ -54,6 +54,8 @@ class Action(StrEnum):
     """A report was written."""
     EXPORT = "export"
     """Events or results left the system."""
+    DEIDENTIFY = "deidentify"
+    """A de-identified copy of a study was made; recorded before it is written."""
     REPLAY = "replay"
     """A recorded answer was computed again and compared."""
     READ_TRAIL = "read_trail"

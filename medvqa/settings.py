@@ -67,6 +67,8 @@ class Settings:
     """Folder of the index of earlier cases, which `medvqa similar index` makes."""
     similar_model: str | None = None
     """Folder or name of the contrastive model that the index was made by."""
+    report_template: Path | None = None
+    """A hospital's own layout of HTML reports, see docs/reports.md; None for the one that is shipped."""
     session_minutes: int = 30
     """Minutes without a click after which the screens ask who is there; from 1."""
     proxy_header: str | None = None
@@ -173,7 +175,7 @@ def _check(key: str, value: Any, place: str) -> Any:
         raise SettingsError(f"{place} must be refuse or warn, got {value!r}")
     if key == "audit_url" and "://" not in value:
         return _sqlite_url(Path(value))
-    if key in ("key_folder", "studies", "practice", "similar_index"):
+    if key in ("key_folder", "studies", "practice", "similar_index", "report_template"):
         return Path(value).expanduser().absolute()
     return value
 

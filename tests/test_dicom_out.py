@@ -18,7 +18,7 @@ from pydicom import DataElement, Dataset, dcmread
 from pydicom.config import IGNORE
 from pydicom.sr.codedict import codes
 from pypdf import PdfReader
-from test_reports import answer
+from reported import answer
 from tiny_models import IDENTITY
 
 from audit import Log

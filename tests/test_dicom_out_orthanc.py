@@ -9,8 +9,8 @@ import pytest
 from dicomweb_client import DICOMwebClient
 from dicomweb_client.session_utils import create_session_from_user_pass
 from pydicom import dcmread
+from reported import answer
 from test_dicom_out import hot, objects, path, reread, session
-from test_reports import answer
 
 from medvqa.reading.reviews import review
 from medvqa.reading.signatures import sign

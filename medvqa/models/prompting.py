@@ -36,7 +36,7 @@ class Prompting:
         self._family = family
         self._name = name
         self._max_new_tokens = max_new_tokens
-        self.ids_after_image = lru_cache(maxsize=64)(self._ids_after_image)
+        self.ids_after_image = lru_cache(maxsize=1024)(self._ids_after_image)
         """Tokens of a question's prompt after the image, shape (1, tokens); errors as of `around_image`."""
 
     def process(
