@@ -27,6 +27,10 @@ class LongWork:
         """Stop it before its next step."""
         self._cancelled.set()
 
+    def wait(self, seconds: float) -> bool:
+        """Let so much time pass, but none once somebody asked to stop it; says whether somebody did."""
+        return self._cancelled.wait(seconds)
+
     @property
     def is_cancelled(self) -> bool:
         """Whether somebody asked to stop it."""

@@ -291,6 +291,33 @@ def report_study(by: Agent, *, study: str, patient: str | None, entity: Mapping[
     return _did(by, Action.REPORT, study, entity, study=study, patient=patient)
 
 
+def find_studies(by: Agent, *, pacs: str, patient: str | None, entity: Mapping[str, JSON]) -> Entry:
+    """A PACS is about to be asked which studies it has; `entity` says by what, without the values."""
+    return _did(by, Action.FIND_STUDIES, pacs, entity, patient=patient)
+
+
+def transfer(
+    by: Agent,
+    action: Action,
+    *,
+    study: str,
+    patient: str | None,
+    entity: Mapping[str, JSON],
+    failed: bool = False,
+) -> Entry:
+    """Instances of a study are about to come in or leave, or did; `entity` says which, whence or where."""
+    return Entry(
+        agent=by.name,
+        role=by.role,
+        action=action,
+        subject=study,
+        outcome="failed" if failed else "success",
+        patient=patient,
+        study=study,
+        entity=entity,
+    )
+
+
 def export(by: Agent, answered: Event, *, files: Mapping[str, str]) -> Entry:
     """Files about an answer are about to be written; `files` holds the SHA-256 of each by its ending."""
     return _following(by, answered, Action.EXPORT, {"files": dict(files)})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
@@ -19,10 +20,10 @@ from medvqa.types import Pseudonym
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from audit import JSON, Entry, Log
     from audit.rows import Row
+    from medvqa.pacs_nodes import PacsNode
     from medvqa.settings import Settings
     from medvqa.types import Study
 
@@ -133,7 +134,12 @@ def describe_settings(settings: Settings, key: bytes) -> dict[str, JSON]:
         "session_minutes": settings.session_minutes,
         "proxy_header": settings.proxy_header,
         "people": dict(settings.people),
+        "pacs": {name: _describe_node(node) for name, node in settings.pacs.items()},
     }
+
+
+def _describe_node(node: PacsNode) -> dict[str, JSON]:
+    return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(node).items()}
 
 
 def _news(

@@ -13,6 +13,7 @@ import platformdirs
 
 from medvqa.access import PERMISSIONS, Role
 from medvqa.errors import SettingsError
+from medvqa.pacs_nodes import PacsNode, check_nodes
 from medvqa.types import Precision
 
 DEFAULT_FILE = "medvqa.toml"
@@ -77,6 +78,8 @@ class Settings:
     people: Mapping[str, Role] = field(default_factory=dict[str, "Role"])
     """Role of everybody who logs in, by the name that the proxy or the login service gives; a table of the
     file. Who is not in it may do nothing."""
+    pacs: Mapping[str, PacsNode] = field(default_factory=dict[str, "PacsNode"])
+    """PACS nodes by name, each a table `[pacs.NAME]` of the file; see docs/pacs.md."""
 
 
 _KEYS = tuple(known.name for known in fields(Settings))
@@ -157,6 +160,8 @@ def _check(key: str, value: Any, place: str) -> Any:
         return value
     if key == "people":
         return _check_people(value, place)
+    if key == "pacs":
+        return check_nodes(value, place)
     if not isinstance(value, str) or not value.strip():
         raise SettingsError(f"{place} must be text and not empty, got {value!r}")
     if key == "device" and not _DEVICES.fullmatch(value):

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from orthanc import Orthanc, find_plugin, running_orthanc
 from postgresql import Server, find_binaries, running_server
 
 import medvqa
@@ -91,6 +92,24 @@ def postgresql_server() -> Iterator[Server]:
         pytest.skip("PostgreSQL's server is not installed; .ci/run installs Debian's package")
     with running_server(binaries) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def orthanc_server() -> Iterator[Orthanc]:
+    """A PACS that runs as long as the tests do."""
+    plugin = find_plugin()
+    if plugin is None:
+        pytest.skip("Orthanc or its DICOMweb plugin is not installed; .ci/run installs Debian's packages")
+    with running_orthanc(plugin) as server:
+        yield server
+
+
+@pytest.fixture
+def orthanc(orthanc_server: Orthanc) -> Iterator[Orthanc]:
+    """An empty PACS."""
+    orthanc_server.clear()
+    yield orthanc_server
+    orthanc_server.clear()
 
 
 _NUMBERS = itertools.count(1)

@@ -31,8 +31,11 @@ COMMANDS = {
     "demo": ("medvqa.cli.demo:demo", "Watch studies become checked, recorded answers."),
     "evaluate": ("medvqa.cli.evaluate:evaluate", "Measure a model beside three that never saw the image."),
     "explain": ("medvqa.cli.explain:explain_answer", "Explain an answer by every heatmap method."),
+    "listen": ("medvqa.cli.listen:listen_for_studies", "Answer the studies that a PACS sends."),
     "models": ("medvqa.cli.models:app", "List models and what is on this disk; choose one."),
     "perform": ("medvqa.cli.perform:perform_task", "Caption, report, read text, locate, classify, compare."),
+    "pull": ("medvqa.cli.pull:pull_studies", "Fetch studies from a PACS into a folder."),
+    "push": ("medvqa.cli.push:push_files", "Send DICOM files to a PACS."),
     "report": (
         "medvqa.cli.report:report",
         "Report on a study's answers; or ask many studies, and report on each.",

@@ -1,0 +1,1 @@
+"""Listening: studies that others send are answered, and the results sent on, with nobody at the keyboard."""
