@@ -30,8 +30,8 @@ __all__ = ["path", "session"]
 
 
 def test_objects_come_back_as_they_were_sent(
-    session: Session,  # noqa: F811
-    path: Path,  # noqa: F811
+    session: Session,
+    path: Path,
     orthanc: Orthanc,
 ) -> None:
     study = read_study(path)
