@@ -94,8 +94,11 @@ MEANINGS: dict[str, Meaning] = {
     Action.OPEN_STUDY: Meaning(event="110103", action="R", subject="3"),
     Action.ASK: Meaning(event="110112", subject="24"),
     Action.ANSWER: Meaning(event="110100", participant="enterer", created=True),
+    Action.RECALL: _ACTIVITY,
     Action.AGREE: _ACTIVITY,
     Action.REFUSE: _ACTIVITY,
+    Action.PROMPT: Meaning(event="110112", subject="24"),
+    Action.REPLY: _ACTIVITY,
     Action.PERFORM: Meaning(event="110112", subject="24"),
     Action.RESULT: Meaning(event="110100", participant="enterer", created=True),
     Action.EXPLAIN: Meaning(event="110100", participant="enterer", created=True),
@@ -110,6 +113,7 @@ MEANINGS: dict[str, Meaning] = {
     Action.RESUME: Meaning(event="110113", kind="110131", subject=None),
     Action.REPORT: Meaning(event="110100", subject="3", participant="author", created=True),
     Action.EXPORT: Meaning(event="110106", action="R"),
+    Action.DEIDENTIFY: Meaning(event="110106", action="R"),
     Action.SEND: Meaning(event="110102", subject="3"),
     Action.DELIVER: Meaning(event="110104", action="C", subject="3"),
     Action.REPLAY: _ACTIVITY,
@@ -152,18 +156,18 @@ def audit_event(event: Event, *, version: Version, archived: bool = False) -> Re
         "entity": [_subject(event, meaning, version, archived=archived)],
     }
     if event.study is not None:
-        resource["entity"].append({"what": _study(event.study), **_role("3", version)})
+        resource["entity"].append({"what": refer_to_study(event.study), **_role("3", version)})
     code, severity, display = _OUTCOMES.get(event.outcome, _OUTCOMES["failed"])
     if version == "R4":
         resource |= {"type": _dcm(meaning.event), "subtype": kinds, "outcome": code}
         if event.patient is not None:
-            resource["entity"].append({"what": _patient(event.patient), **_role("1", version)})
+            resource["entity"].append({"what": refer_to_patient(event.patient), **_role("1", version)})
         return resource
     coding = {"system": "http://hl7.org/fhir/issue-severity", "code": severity, "display": display}
     resource |= {"category": [{"coding": [_dcm(meaning.event)]}], "code": {"coding": kinds}}
     resource["outcome"] = {"code": coding}
     if event.patient is not None:
-        resource["patient"] = _patient(event.patient)
+        resource["patient"] = refer_to_patient(event.patient)
     return resource
 
 
@@ -185,15 +189,15 @@ def provenance(event: Event, *, version: Version) -> Resource | None:
     resource: Resource = {
         "resourceType": "Provenance",
         "id": event.hash,
-        "target": [_logical("subject", event.subject)],
+        "target": [refer_to("subject", event.subject)],
         "recorded": event.recorded.isoformat(),
         "activity": {"coding": coding},
         "agent": agents,
     }
     if event.study is not None:
-        resource["entity"] = [{"role": "source", "what": _study(event.study)}]
+        resource["entity"] = [{"role": "source", "what": refer_to_study(event.study)}]
     if version == "R5" and event.patient is not None:
-        resource["patient"] = _patient(event.patient)
+        resource["patient"] = refer_to_patient(event.patient)
     return resource
 
 
@@ -226,36 +230,38 @@ def _own_action(action: str) -> Resource:
     return {"system": system("action"), "code": "-".join(action.split()) or "-", "display": action}
 
 
-def _logical(name: str, value: str, **fields: str) -> Resource:
-    """A reference by identifier, for what no FHIR server holds."""
+def refer_to(name: str, value: str, **fields: str) -> Resource:
+    """A reference by an identifier of the trail's own, for what no FHIR server holds."""
     return {**fields, "identifier": {"system": system(name), "value": value}}
 
 
-def _patient(pseudonym: str) -> Resource:
-    return _logical("patient", pseudonym, type="Patient")
+def refer_to_patient(pseudonym: str) -> Resource:
+    """A reference to a patient by pseudonym."""
+    return refer_to("patient", pseudonym, type="Patient")
 
 
 def _model(digest: str) -> Resource:
-    return _logical("model", digest, type="Device")
+    return refer_to("model", digest, type="Device")
 
 
 def _agent(event: Event) -> Resource:
-    return _logical("agent", event.agent)
+    return refer_to("agent", event.agent)
 
 
-def _study(study: str) -> Resource:
+def refer_to_study(study: str) -> Resource:
+    """A reference to a study: by its UID as FHIR writes one, where it is a UID."""
     if re.fullmatch(r"(?=.{1,64}$)[0-2](\.(0|[1-9][0-9]*))+", study):
         return {
             "type": "ImagingStudy",
             "identifier": {"system": "urn:dicom:uid", "value": f"urn:oid:{study}"},
         }
-    return _logical("study", study, type="ImagingStudy")
+    return refer_to("study", study, type="ImagingStudy")
 
 
 def _observer(event: Event) -> Resource:
     if event.source is None:
         return {"type": "Device", "display": "not recorded"}
-    return _logical("source", event.source, type="Device")
+    return refer_to("source", event.source, type="Device")
 
 
 def _agents(event: Event) -> list[Resource]:
@@ -289,7 +295,7 @@ def _subject(event: Event, meaning: Meaning, version: Version, *, archived: bool
     details |= {"confidence": repr(event.confidence)} if event.confidence is not None else {}
     details |= {"archived": "true"} if archived else {}
     entity: Resource = {
-        "what": _logical("subject", event.subject),
+        "what": refer_to("subject", event.subject),
         **(_role(meaning.subject, version) if meaning.subject else {}),
         "detail": [_detail(name, value, version) for name, value in details.items()],
     }

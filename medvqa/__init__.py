@@ -14,21 +14,26 @@ from typing import TYPE_CHECKING, Any
 
 from medvqa.errors import (
     AccessError,
+    BatchError,
     CancelledError,
     CaseIndexError,
+    DeidentificationError,
     DicomError,
     FormatError,
     GateError,
     LimitError,
     MedvqaError,
     ModelError,
+    PacsError,
     PixelError,
     QuestionError,
     RecordError,
     ReviewError,
+    ServiceError,
     SettingsError,
     StoppedError,
     TaskError,
+    TemplateError,
     TrainingError,
 )
 from medvqa.types import (
@@ -46,6 +51,7 @@ from medvqa.types import (
 
 if TYPE_CHECKING:
     from medvqa.assistant import Assistant
+    from medvqa.batch.running import run_batch
     from medvqa.ensembles import ask_together
     from medvqa.explaining import Explanation, explain
     from medvqa.models.base import Shot
@@ -67,15 +73,18 @@ _HOMES = {
     "load_model": "medvqa.models.door",
     "perform": "medvqa.tasks",
     "read_study": "medvqa.study",
+    "run_batch": "medvqa.batch.running",
 }
 
 __all__ = [
     "AccessError",
     "Answer",
     "Assistant",
+    "BatchError",
     "CancelledError",
     "CaseIndexError",
     "Checks",
+    "DeidentificationError",
     "DicomError",
     "Explanation",
     "FormatError",
@@ -90,16 +99,19 @@ __all__ = [
     "ModelError",
     "ModelIdentity",
     "Notice",
+    "PacsError",
     "PixelError",
     "QuestionError",
     "RecordError",
     "ReviewError",
+    "ServiceError",
     "SettingsError",
     "Shot",
     "StoppedError",
     "Study",
     "TaskError",
     "TaskResult",
+    "TemplateError",
     "Token",
     "TrainingError",
     "ask_together",
@@ -108,6 +120,7 @@ __all__ = [
     "load_model",
     "perform",
     "read_study",
+    "run_batch",
 ]
 
 

@@ -1,8 +1,9 @@
-"""Who may do what at the screens: roles, and the one sentence for whoever may not."""
+"""Who may do what: roles, keys of programs, and the one sentence for whoever may not."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
@@ -39,6 +40,16 @@ _DOING: dict[Permission, str] = {
     "audit": "read the audit trail",
     "models": "see models",
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """What medvqa.toml knows of a key by which a program calls the service: not the key."""
+
+    role: Role
+    """In which its owner acts."""
+    sha256: str
+    """Of the key, lower hex; a key is 256 random bits, so that nobody finds it from its digest."""
 
 
 def may(role: str | None, permission: Permission) -> bool:

@@ -1,40 +1,36 @@
-"""Asking: record the question, gate, answer, explain, check, record the answer."""
+"""The assistant: a model at a trail, and who asks it."""
 
 from __future__ import annotations
 
-import time
 import uuid
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audit import Log
 from medvqa import records
-from medvqa.checks import check_answer
-from medvqa.checks.faithfulness import with_grade
-from medvqa.checks.familiarity import check_familiarity
+from medvqa.asking import Asking, Refusal, answer_together, explain_generation, refuse_to_send
 from medvqa.errors import DicomError, GateError, ModelError, QuestionError
-from medvqa.gate import check_image, check_leaving
-from medvqa.heatmaps import make_heatmap, require_method
-from medvqa.heatmaps.targets import ANSWER, scalar_of
-from medvqa.long_work import enter
-from medvqa.models.base import is_open, require_answers
+from medvqa.heatmaps import require_method
+from medvqa.heatmaps.targets import ANSWER
+from medvqa.inquiries import Inquiry
+from medvqa.models.base import require_answers
 from medvqa.models.loading import load_model
 from medvqa.models.remote import RemoteModel
 from medvqa.prompts import clean_question
 from medvqa.reading import reviews, signatures
-from medvqa.records import Agent, Outcome, Request, record
+from medvqa.records import Agent, Request, record
 from medvqa.sessions import Session, begin_session
 from medvqa.settings import default_audit_url, default_key_folder
-from medvqa.stopping import require_running
 from medvqa.study import DEFAULT_LIMITS, Limits, read_study
 from medvqa.types import Answer, Notice
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from audit import Event
     from medvqa.checks.familiarity import Unfamiliar
     from medvqa.heatmaps.targets import Target
-    from medvqa.models.base import Generation, VisionLanguageModel
+    from medvqa.models.base import VisionLanguageModel
     from medvqa.reading.stories import Story
     from medvqa.types import Heatmap, HeatmapMethod, Image, ReviewVerdict, Study, WindowName
 
@@ -123,34 +119,42 @@ class Assistant:
             CancelledError: If whoever waits for it stopped it (`medvqa.long_work`); that is recorded.
             RecordError: If the trail did not take an event.
         """
-        started = time.perf_counter()
         require_answers(self.model)
-        question = clean_question(question)
-        patient = self.session.pseudonym_of(study)
-        image, chosen = self.choose(study, image_number, question=question, patient=patient)
-        request = Request(
-            answer_id=str(uuid.uuid4()),
-            patient=patient,
-            image=image,
-            question=question,
-            model=self.model.identity,
-        )
-        came = self._answer(request, study, heatmap, warnings=(*study.warnings, *chosen))
-        event = self._record_outcome(request, came)
-        return Answer(
-            answer_id=request.answer_id,
-            audit_id=event.sequence,
-            question=question,
-            text=came.generation.text,
-            tokens=came.generation.tokens,
-            image=image.ref,
-            model=request.model,
-            checks=came.checks,
-            heatmap=came.heatmap,
-            warnings=came.warnings,
-            created=event.recorded,
-            seconds=time.perf_counter() - started,
-        )
+        number, chosen = choose_number(len(study.images), image_number)
+        inquiry = Inquiry(study=study, image_number=number, question=question, heatmap=heatmap)
+        asking = self._put(inquiry, notices=chosen)
+        (ended,) = answer_together(self.audit, self.model, [asking], unfamiliar=self.unfamiliar)
+        if isinstance(ended, Refusal):
+            raise ended.error
+        return ended
+
+    def ask_all(self, inquiries: Iterable[Inquiry]) -> list[Answer | Refusal]:
+        """Ask several questions, about one study or several; one refused leaves the others alone.
+
+        They are answered as many at a time as the model reads together: faster than one by one, in the same
+        words, with probabilities that differ by rounding.
+
+        Returns:
+            What came of each, in order.
+
+        Raises:
+            CancelledError: If whoever waits for it stopped it (`medvqa.long_work`); that is recorded.
+            RecordError: If the trail did not take an event.
+        """
+        require_answers(self.model)
+        asked = map(self.put, inquiries)
+        return answer_together(self.audit, self.model, asked, unfamiliar=self.unfamiliar)
+
+    def put(self, inquiry: Inquiry) -> Asking | Refusal:
+        """An inquiry on its way, with its image, for `medvqa.asking.answer_together`.
+
+        Raises:
+            RecordError: If its image cannot be decoded, and the trail did not take that.
+        """
+        try:
+            return self._put(inquiry)
+        except (DicomError, QuestionError) as error:
+            return Refusal(error=error)
 
     def explain(
         self,
@@ -185,7 +189,7 @@ class Assistant:
             model=self.model.identity,
         )
         try:
-            self._check_leaving(study)
+            refuse_to_send(self.model, study)
         except GateError as refusal:
             record(self.audit, records.refuse(self.session.agent, request, reason=str(refusal)))
             raise
@@ -194,7 +198,7 @@ class Assistant:
         said = answer.text if isinstance(answer, Answer) else answer.answered.entity["answer"]
         if isinstance(self.model, RemoteModel) and generation.text != said:
             raise ModelError("the server gives another answer now than was recorded; ask the question again")
-        heatmap = self._explain(request, generation, method, target)
+        heatmap = explain_generation(self.model, request, generation, method, target)
         record(self.audit, records.explain(self.session.agent, request, heatmap))
         return heatmap
 
@@ -216,72 +220,29 @@ class Assistant:
         """Record a signature on the last review of an answer; see `medvqa.reading.signatures`."""
         return signatures.sign(self.session, answer_id, meaning=meaning, signer=signer)
 
-    def _answer(
-        self,
-        request: Request,
-        study: Study,
-        heatmap: HeatmapMethod | None,
-        *,
-        warnings: tuple[Notice, ...],
-    ) -> Outcome:
-        """Gate, answer, explain and check, between the record of the question and that of the outcome."""
-        by, image, question = self.session.agent, request.image, request.question
-        record(self.audit, records.ask(by, request, heatmap=heatmap))
-        try:
-            require_running(self.audit, request.image.ref.study_instance_uid)
-            sent = self._check_leaving(study)
-            if heatmap is not None:
-                require_method(heatmap, self.model)
-            noticed = check_image(image, modalities=self.model.modalities)
-            strange = check_familiarity(self.model, image, unfamiliar=self.unfamiliar)
-            enter("Answering")
-            generation = self.model.generate(image, question)
-            explained = self._explain(request, generation, heatmap) if heatmap else None
-            enter("Checking the answer")
-            checks = check_answer(self.model, image, question, generation, familiar=not strange)
-        except (GateError, QuestionError) as refusal:
-            record(self.audit, records.refuse(by, request, reason=str(refusal)))
-            raise
-        except Exception as error:
-            record(self.audit, records.fail(by, request, error))
-            raise
-        return Outcome(
-            generation=generation,
-            checks=checks,
-            heatmap=explained,
-            warnings=(*warnings, *sent, *noticed, *strange),
-        )
-
-    def _check_leaving(self, study: Study) -> tuple[Notice, ...]:
-        """Refuse to send a study that may tell who the patient is; else a notice of what is sent.
+    def _put(self, inquiry: Inquiry, *, notices: tuple[Notice, ...] = ()) -> Asking:
+        """An inquiry with its image.
 
         Raises:
-            GateError: If so.
+            DicomError, QuestionError: As `ask`.
         """
-        if not isinstance(self.model, RemoteModel):
-            return ()
-        if not self.model.identified:
-            check_leaving(study)
-        return (self.model.notice,)
-
-    def _explain(
-        self, request: Request, generation: Generation, method: HeatmapMethod, target: Target = ANSWER
-    ) -> Heatmap:
-        """Map and grade."""
-        asked = self.model, request.image, request.question, generation
-        enter(f"Making the {method.replace('_', ' ')} map")
-        heatmap = make_heatmap(method, *asked, target=target)
-        if target != ANSWER and is_open(self.model):
-            heatmap = replace(heatmap, part=scalar_of(target, self.model, generation).formula)
-        enter("Grading the map")
-        return with_grade(*asked, heatmap, target=target)
-
-    def _record_outcome(self, request: Request, came: Outcome) -> Event:
-        """Answer and heatmap at once, so that there is never one without the other."""
-        entries = [records.answer(self.session.agent, request, came)]
-        if came.heatmap is not None:
-            entries.append(records.explain(self.session.agent, request, came.heatmap))
-        return record(self.audit, *entries)[0]
+        question = clean_question(inquiry.question)
+        patient = self.session.pseudonym_of(inquiry.study)
+        image, _ = self.choose(inquiry.study, inquiry.image_number, question=question, patient=patient)
+        request = Request(
+            answer_id=str(uuid.uuid4()),
+            patient=patient,
+            image=image,
+            question=question,
+            model=self.model.identity,
+        )
+        return Asking(
+            by=self.agent,
+            study=inquiry.study,
+            request=request,
+            heatmap=inquiry.heatmap,
+            warnings=(*inquiry.study.warnings, *notices),
+        )
 
     def choose(
         self, study: Study, image_number: int | None, *, question: str, patient: str | None

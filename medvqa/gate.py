@@ -132,8 +132,9 @@ def check_leaving(study: Study) -> None:
     else:
         return
     raise GateError(
-        f"the study is not sent to the model's server, for {why}; de-identify it, use a model on this"
-        " machine, or set remote_identified = true where patients' images may go there"
+        f"the study is not sent to the model's server, for {why}; de-identify it with medvqa"
+        " deidentify, use a model on this machine, or set remote_identified = true where patients' images"
+        " may go there"
     )
 
 

@@ -31,6 +31,11 @@ def clean_question(question: str) -> str:
     return cleaned
 
 
+def words_alone(words: str) -> list[dict[str, Any]]:
+    """A user's turn without an image."""
+    return [{"role": "user", "content": [{"type": "text", "text": words}]}]
+
+
 def chat_messages(question: str, *, before: Sequence[tuple[str, str]] = ()) -> list[dict[str, Any]]:
     """A user's turn: the image first, so that its encoding can serve every later question.
 

@@ -49,6 +49,25 @@ def pseudonym(key: bytes, patient_id: str, issuer: str = "") -> str:
     return "P-" + base64.b32encode(digest).decode().rstrip("=")
 
 
+def pseudonymous_uid(key: bytes, uid: str) -> str:
+    """Name a study, a series or anything else with a UID: the same for the same UID, under 2.25.
+
+    It is made of the first 128 bits of an HMAC-SHA-256 over `uid:` and the UID, shaped as a UUID.
+
+    Reference: DICOM PS3.5 B.2; RFC 9562 (version 8).
+    """
+    digest = bytearray(hmac.digest(key, b"uid:" + uid.encode("utf-8", "surrogatepass"), "sha256")[:16])
+    digest[6] = digest[6] & 0x0F | 0x80
+    digest[8] = digest[8] & 0x3F | 0x80
+    return f"2.25.{int.from_bytes(digest, 'big')}"
+
+
+def pseudonymous_days(key: bytes, subject: str) -> int:
+    """By how many days a subject's dates move back: always the same for the same, from 1 to 3650."""
+    digest = hmac.digest(key, b"days:" + subject.encode("utf-8", "surrogatepass"), "sha256")
+    return 1 + int.from_bytes(digest[:8], "big") % 3650
+
+
 def open_key(folder: Path, log: Log) -> bytes:
     """Read the key of a folder; make one on the first run, for a trail that names no patient yet.
 

@@ -64,6 +64,16 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """Words as they go to the model without an image."""
+
+    reply_id: str
+    """Random."""
+    words: str
+    model: ModelIdentity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lookup:
     """One search for similar cases."""
 
@@ -83,6 +93,8 @@ class Outcome:
     checks: Checks
     heatmap: Heatmap | None
     warnings: tuple[Notice, ...]
+    together: int = 1
+    """Questions that the model read at once: what it computes differs in the last bits with them."""
 
 
 def record(log: Log, *entries: Entry) -> tuple[Event, ...]:
@@ -160,8 +172,28 @@ def ask(by: Agent, request: Request, *, heatmap: str | None) -> Entry:
 def answer(by: Agent, request: Request, came: Outcome) -> Entry:
     """An answer was given, with all that is needed to compute it again."""
     described = describe_request(request.image, request.question, request.model)
-    entity = {**described, **describe_answer(came.generation, came.checks, came.heatmap, came.warnings)}
+    entity = {**described, **describe_answer(came)}
     return _about(by, request, Action.ANSWER, entity, checks=came.checks)
+
+
+def recall(by: Agent, answered: Event) -> Entry:
+    """An answer that was given before is about to be shown again; the model is not asked."""
+    return _following(by, answered, Action.RECALL, {})
+
+
+def prompt(by: Agent, spoken: Prompt) -> Entry:
+    """Words are about to be put to the model without an image."""
+    return _spoken(by, Action.PROMPT, spoken, {"prompt": spoken.words})
+
+
+def reply(by: Agent, spoken: Prompt, came: Generation | str) -> Entry:
+    """What the model said to words alone, or the reason why it said nothing."""
+    entity: dict[str, Any] = {"prompt": spoken.words, "model": asdict(spoken.model)}
+    if isinstance(came, str):
+        return _spoken(by, Action.REPLY, spoken, {**entity, "reason": came}, outcome="refused")
+    entity |= {"reply": came.text, "token_ids": list(came.token_ids)}
+    entity["prompt_sha256"] = digest_tokens(came.prompt_token_ids)
+    return _spoken(by, Action.REPLY, spoken, entity)
 
 
 def refuse(by: Agent, request: Request, *, reason: str) -> Entry:
@@ -321,6 +353,14 @@ def export(by: Agent, answered: Event, *, files: Mapping[str, str]) -> Entry:
     return _following(by, answered, Action.EXPORT, {"files": dict(files)})
 
 
+def deidentify(by: Agent, *, run: str, study: str, entity: Mapping[str, JSON]) -> Entry:
+    """A de-identified copy of a study is about to be written; `entity` has the digest of its report.
+
+    Neither the patient nor a new UID is in it, so that the trail is no way back from the copy.
+    """
+    return _did(by, Action.DEIDENTIFY, run, entity, study=study)
+
+
 def export_study(by: Agent, *, study: str, patient: str | None, entity: Mapping[str, JSON]) -> Entry:
     """Objects about a study are about to leave; `entity` says which, with what digests, and whither."""
     return _did(by, Action.EXPORT, study, entity, study=study, patient=patient)
@@ -357,23 +397,21 @@ def describe_image(image: Image) -> dict[str, Any]:
     return {**asdict(image.ref), "rows": image.shape[0], "columns": image.shape[1]}
 
 
-def describe_answer(
-    generation: Generation, checks: Checks, heatmap: Heatmap | None, warnings: Sequence[Notice]
-) -> dict[str, Any]:
+def describe_answer(came: Outcome) -> dict[str, Any]:
     """What came of it; `prompt` pins what the model was given, by `medvqa.digests.digest_tokens`."""
     return {
         "prompt": {
-            "tokens": len(generation.prompt_token_ids),
-            "token_sha256": digest_tokens(generation.prompt_token_ids),
+            "tokens": len(came.generation.prompt_token_ids),
+            "token_sha256": digest_tokens(came.generation.prompt_token_ids),
         },
-        "batch_size": 1,
-        "answer": generation.text,
-        "tokens": [asdict(token) for token in generation.tokens],
-        "token_ids": list(generation.token_ids),
+        "batch_size": came.together,
+        "answer": came.generation.text,
+        "tokens": [asdict(token) for token in came.generation.tokens],
+        "token_ids": list(came.generation.token_ids),
         "checks_version": CHECKS_VERSION,
-        "checks": _describe_checks(checks),
-        "heatmap": None if heatmap is None else _describe_heatmap(heatmap),
-        "warnings": [notice.code for notice in warnings],
+        "checks": _describe_checks(came.checks),
+        "heatmap": None if came.heatmap is None else _describe_heatmap(came.heatmap),
+        "warnings": [notice.code for notice in came.warnings],
     }
 
 
@@ -431,6 +469,26 @@ def _did(
         study=study,
         patient=patient,
         verdict=verdict,
+        entity=entity,
+    )
+
+
+def _spoken(
+    by: Agent,
+    action: Action,
+    spoken: Prompt,
+    entity: Mapping[str, JSON],
+    *,
+    outcome: types.Outcome = "success",
+) -> Entry:
+    """An event about words without an image."""
+    return Entry(
+        agent=by.name,
+        role=by.role,
+        action=action,
+        subject=spoken.reply_id,
+        outcome=outcome,
+        model=digest_model(spoken.model),
         entity=entity,
     )
 

@@ -16,6 +16,7 @@ from audit.rows import read_row
 from medvqa import records
 from medvqa.pseudonyms import fingerprint, open_key, pseudonym
 from medvqa.records import Agent
+from medvqa.types import Pseudonym
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +42,8 @@ class Session:
 
     def pseudonym_of(self, study: Study) -> str | None:
         """How the trail names the study's patient; None where the study does not say who it is."""
+        if isinstance(study.patient, Pseudonym):
+            return study.patient.text
         return None if study.patient is None else pseudonym(self.key, *study.patient.reveal())
 
 
@@ -74,6 +77,18 @@ def begin_session(
     if new:
         records.record(log, *new)
     return Session(log=log, agent=agent, key_folder=key_folder, key=key, login=login)
+
+
+def join_session(log: Log, settings: Settings) -> Session:
+    """The session that the settings name, in another process than the one that began it: nothing is recorded.
+
+    Raises:
+        RecordError, AuditError: As for `begin_session`.
+    """
+    agent = Agent(name=settings.agent, role=settings.role)
+    return Session(
+        log=log, agent=agent, key_folder=settings.key_folder, key=open_key(settings.key_folder, log)
+    )
 
 
 def end_session(session: Session, *, reason: str) -> None:
@@ -115,10 +130,18 @@ def describe_settings(settings: Settings, key: bytes) -> dict[str, JSON]:
         "practice": None if settings.practice is None else str(settings.practice),
         "similar_index": None if settings.similar_index is None else str(settings.similar_index),
         "similar_model": settings.similar_model,
+        "report_template": None if settings.report_template is None else str(settings.report_template),
         "session_minutes": settings.session_minutes,
         "proxy_header": settings.proxy_header,
         "people": dict(settings.people),
         "pacs": {name: _describe_node(node) for name, node in settings.pacs.items()},
+        "api_keys": {name: key.role for name, key in settings.api_keys.items()},
+        "oidc_issuer": settings.oidc_issuer,
+        "oidc_audience": settings.oidc_audience,
+        "jobs": None if settings.jobs is None else str(settings.jobs),
+        "requests_per_minute": settings.requests_per_minute,
+        "upload_mib": settings.upload_mib,
+        "waiting_questions": settings.waiting_questions,
     }
 
 

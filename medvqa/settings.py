@@ -11,7 +11,7 @@ from typing import Any, Literal, cast, get_args
 
 import platformdirs
 
-from medvqa.access import PERMISSIONS, Role
+from medvqa.access import PERMISSIONS, ApiKey, Role
 from medvqa.errors import SettingsError
 from medvqa.pacs_nodes import PacsNode, check_nodes
 from medvqa.types import Precision
@@ -68,6 +68,8 @@ class Settings:
     """Folder of the index of earlier cases, which `medvqa similar index` makes."""
     similar_model: str | None = None
     """Folder or name of the contrastive model that the index was made by."""
+    report_template: Path | None = None
+    """A hospital's own layout of HTML reports, see docs/reports.md; None for the one that is shipped."""
     session_minutes: int = 30
     """Minutes without a click after which the screens ask who is there; from 1."""
     proxy_header: str | None = None
@@ -78,12 +80,28 @@ class Settings:
     file. Who is not in it may do nothing."""
     pacs: Mapping[str, PacsNode] = field(default_factory=dict[str, "PacsNode"])
     """PACS nodes by name, each a table `[pacs.NAME]` of the file; see docs/pacs.md."""
+    api_keys: Mapping[str, ApiKey] = field(default_factory=dict[str, "ApiKey"])
+    """Keys by which programs call the service, by the name under which they are recorded; a table of the
+    file. `medvqa serve key` makes one."""
+    oidc_issuer: str | None = None
+    """OpenID Connect issuer whose bearer tokens the service takes; roles are those of `people`."""
+    oidc_audience: str | None = None
+    """Whom those tokens must be meant for: `aud`, the client id of the service there."""
+    jobs: Path | None = None
+    """Folder of the service's jobs and of what was sent for them; by default one beside the trail of this
+    user."""
+    requests_per_minute: int = 120
+    """Of one caller of the service, from 1."""
+    upload_mib: int = 512
+    """Largest request that the service takes, in MiB, from 1."""
+    waiting_questions: int = 64
+    """Questions that may wait for the model before the service takes no more, from 1."""
 
 
 _KEYS = tuple(known.name for known in fields(Settings))
 _DEVICE = r"(?:cpu|mps|cuda(?::\d+)?)"
 _DEVICES = re.compile(rf"auto|{_DEVICE}|vision=(?:disk|{_DEVICE}),language=(?:disk|{_DEVICE})")
-_NUMBERS = ("threads", "session_minutes")
+_NUMBERS = ("threads", "session_minutes", "requests_per_minute", "upload_mib", "waiting_questions")
 _SWITCHES = ("blind_first", "double_reading", "own_code", "remote", "remote_identified")
 _ROLES = tuple(role for role in PERMISSIONS if role != "local")
 
@@ -113,6 +131,11 @@ def load_settings(**flags: str | int | None) -> Settings:
 def default_audit_url() -> str:
     """The audit trail of this user, in the folder where the operating system keeps application data."""
     return _sqlite_url(platformdirs.user_data_path("medvqa") / "audit.sqlite")
+
+
+def default_jobs() -> Path:
+    """The folder of the service's jobs of this user."""
+    return platformdirs.user_data_path("medvqa") / "jobs"
 
 
 def _from_file() -> Iterator[tuple[str, Any, str]]:
@@ -160,6 +183,8 @@ def _check(key: str, value: Any, place: str) -> Any:
         return _check_people(value, place)
     if key == "pacs":
         return check_nodes(value, place)
+    if key == "api_keys":
+        return _check_api_keys(value, place)
     if not isinstance(value, str) or not value.strip():
         raise SettingsError(f"{place} must be text and not empty, got {value!r}")
     if key == "device" and not _DEVICES.fullmatch(value):
@@ -174,11 +199,13 @@ def _check(key: str, value: Any, place: str) -> Any:
         raise SettingsError(
             f"{place} is an address with a user, a password or a query; leave them out and set MEDVQA_API_KEY"
         )
+    if key == "oidc_issuer" and not re.match(r"https://|http://(localhost|127\.0\.0\.1|\[::1\])[:/]", value):
+        raise SettingsError(f"{place} must begin with https://, got {value!r}; tokens are checked against it")
     if key == "unfamiliar" and value not in ("refuse", "warn"):
         raise SettingsError(f"{place} must be refuse or warn, got {value!r}")
     if key == "audit_url" and "://" not in value:
         return _sqlite_url(Path(value))
-    if key in ("key_folder", "studies", "practice", "similar_index"):
+    if key in ("key_folder", "studies", "practice", "similar_index", "report_template", "jobs"):
         return Path(value).expanduser().absolute()
     return value
 
@@ -190,6 +217,21 @@ def _check_people(value: Any, place: str) -> dict[str, Role]:
         if role not in _ROLES:
             raise SettingsError(f"{place} gives {name!r} a role that is none of {', '.join(_ROLES)}")
     return cast("dict[str, Role]", value)
+
+
+def _check_api_keys(value: Any, place: str) -> dict[str, ApiKey]:
+    if not isinstance(value, dict):
+        raise SettingsError(f"{place} must be a table of names, and can only stand in the file")
+    keys: dict[str, ApiKey] = {}
+    for name, known in cast("dict[str, Any]", value).items():
+        told = cast("dict[str, Any]", known) if isinstance(known, dict) else {}
+        digest = told.get("sha256")
+        if told.keys() != {"role", "sha256"} or not re.fullmatch(r"[0-9a-f]{64}", str(digest)):
+            raise SettingsError(f"{place} is wrong at {name!r}; copy the line that `medvqa serve key` prints")
+        if told["role"] not in _ROLES:
+            raise SettingsError(f"{place} gives {name!r} a role that is none of {', '.join(_ROLES)}")
+        keys[name] = ApiKey(role=told["role"], sha256=str(digest))
+    return keys
 
 
 def _sqlite_url(path: Path) -> str:

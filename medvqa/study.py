@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 def read_study(
-    path: str | Path,
+    path: str | Path | Sequence[Path],
     *,
     window: WindowName | None = None,
     limits: Limits = DEFAULT_LIMITS,
@@ -40,7 +40,7 @@ def read_study(
 
     Args:
         path: A DICOM, PNG or JPEG file, a folder (searched through, other files skipped with a notice), or a
-            ZIP archive of the same. Nothing is extracted.
+            ZIP archive of the same. Nothing is extracted. Or several of these, which hold one study together.
         window: How to show the images; see `medvqa.imaging.present`.
         limits: How large a study may be.
         study_instance_uid: Which study to take, where there are several.
@@ -54,11 +54,17 @@ def read_study(
         LimitError: If the whole is larger than `limits` allows.
         PixelError: On access to an image whose pixel data are broken.
     """
-    path = Path(path)
-    try:
-        sources, skipped = find_sources(path, limits=limits)
-    except OSError as error:
-        raise DicomError(f"{path.name or path} cannot be opened; check that you may read it") from error
+    paths = [Path(path)] if isinstance(path, str | Path) else list(path)
+    path = paths[0]
+    sources: list[Source] = []
+    skipped: Skipping = []
+    for one in paths:
+        try:
+            found, left_out = find_sources(one, limits=limits)
+        except OSError as error:
+            raise DicomError(f"{one.name or one} cannot be opened; check that you may read it") from error
+        sources += found
+        skipped += left_out
     instances, pictures = _read_all(sources, limits=limits, skipped=skipped)
     instances = _without_copies(instances, skipped=skipped)
     if study_instance_uid is not None:
@@ -88,6 +94,19 @@ def read_study(
         and all(gate.says_deidentified(instance.first_frame) for instance in instances),
         study_date=_only(instance.study_date for instance in instances),
     )
+
+
+def list_studies(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> tuple[str, ...]:
+    """Study Instance UIDs of what lies at a path, each for `read_study`, in order.
+
+    Raises:
+        DicomError: If nothing readable lies there.
+        LimitError: If the whole is larger than `limits` allows.
+    """
+    sources, skipped = find_sources(Path(path), limits=limits)
+    instances, pictures = _read_all(sources, limits=limits, skipped=skipped)
+    found = [one.study_instance_uid for one in instances] + [one.ref.study_instance_uid for one in pictures]
+    return tuple(sorted(set(found)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

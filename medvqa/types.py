@@ -197,6 +197,13 @@ class PatientIdentity:
         raise TypeError("a patient's identity is not pickled; read the study again where it is needed")
 
 
+@dataclass(frozen=True, slots=True)
+class Pseudonym:
+    """How the trail names a patient: stands for the identity where a study goes to another process."""
+
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
     """Images that were acquired together; they follow each other in the study."""
@@ -221,7 +228,7 @@ class Study:
     """In the order of the images."""
     warnings: tuple[Notice, ...] = ()
     """From reading and from the gate."""
-    patient: PatientIdentity | None = field(default=None, repr=False)
+    patient: PatientIdentity | Pseudonym | None = field(default=None, repr=False)
     """None where no file says, or the files name several patients."""
     deidentified: bool = False
     """Whether each file says that its patient's identity was removed: (0012,0062) is YES."""

@@ -148,7 +148,7 @@ def test_dicom_codes_are_those_of_the_standard(version: fhir.Version) -> None:
 
 
 def test_actions_are_as_dicom_fixes_them_for_each_message() -> None:
-    # PS3.15 A.5.3.1 to .4, .6, .7, .10 to .12: EventActionCode; C, for the receiver lacked it.
+    # PS3.15 A.5.3.1 to .4, .6, .7, .10 to .12: EventActionCode; of a transfer C, what was lacking.
     fixed = {"110100": "E", "110101": "R", "110106": "R", "110103": "R"}
     fixed |= {"110102": "E", "110104": "C"}
     fixed |= {"110112": "E", "110113": "E", "110114": "E"}

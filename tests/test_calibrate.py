@@ -113,7 +113,7 @@ def test_questions_about_one_image_are_one_batch_with_the_answers_of_each_alone(
 ) -> None:
     tiny = load_model(write_llava(tmp_path))
     for model in (default_model, tiny):
-        together = model.generate_many(noise(), QUESTIONS)
+        together = model.generate_many([(noise(), question) for question in QUESTIONS])
         alone = [model.generate(noise(), question) for question in QUESTIONS]
         assert [one.token_ids for one in together] == [one.token_ids for one in alone]
         assert [one.text for one in together] == [one.text for one in alone]
@@ -121,7 +121,7 @@ def test_questions_about_one_image_are_one_batch_with_the_answers_of_each_alone(
         for one, other in zip(together, alone, strict=True):
             logarithms = [[token.log_probability for token in tokens.tokens] for tokens in (one, other)]
             assert logarithms[0] == pytest.approx(logarithms[1], abs=1e-5)
-    assert default_model.generate_many(noise(), []) == []
+    assert default_model.generate_many([]) == []
 
 
 def test_questions_of_a_file_keep_their_groups(lines: Path) -> None:

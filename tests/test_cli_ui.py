@@ -45,6 +45,19 @@ def test_the_command_starts_streamlit_on_this_machine_alone(monkeypatch: pytest.
     assert started["env"]["MEDVQA_MODEL"] == "m"
 
 
+@pytest.mark.usefixtures("own_place")
+def test_another_address_is_warned_of_unless_people_log_in(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr("medvqa.cli.ui.os.execve", lambda _, command, __: commands.append(command))
+    result = CliRunner().invoke(cli, ["ui", "--host", "192.0.2.7"])
+    assert "without a login" in result.stderr
+    (tmp_path / "medvqa.toml").write_text('[people]\ndr-17 = "reader"\n')
+    assert "without a login" not in CliRunner().invoke(cli, ["ui", "--host", "192.0.2.7"]).stderr
+    assert all("--server.address=192.0.2.7" in command for command in commands) and len(commands) == 2
+
+
 def test_missing_screens_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("medvqa.cli.ui.find_spec", lambda _: None)
     with pytest.raises(MedvqaError, match="the screens are not installed"):

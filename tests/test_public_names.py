@@ -39,7 +39,16 @@ NOUNS = [
     "TaskResult",
     "Token",
 ]
-VERBS = ["Assistant", "ask_together", "connect", "explain", "load_model", "perform", "read_study"]
+VERBS = [
+    "Assistant",
+    "ask_together",
+    "connect",
+    "explain",
+    "load_model",
+    "perform",
+    "read_study",
+    "run_batch",
+]
 ERRORS = [
     name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)
 ]

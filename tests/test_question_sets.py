@@ -68,7 +68,7 @@ def test_images_follow_number_and_modality(tmp_path: Path) -> None:
     ]
     found = inquiries_of(QuestionSet(questions=tuple(asked)), study)
     assert [(one.question, one.image_number) for one in found] == [
-        ("a", 2), ("b", 1), ("b", 2), ("b", 3), ("c", 3),
+        ("b", 1), ("a", 2), ("b", 2), ("b", 3), ("c", 3),
     ]  # fmt: skip
 
 

@@ -7,70 +7,31 @@ import io
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import pytest
 from command_line import run_medvqa
-from dicom_builder import image, write
 from pypdf import PdfReader
-from test_reading import CHECKS
-from tiny_models import IDENTITY
+from reported import answer, write_study
 
 from audit import Filter, Log
-from medvqa import records
 from medvqa.errors import ReviewError
-from medvqa.models.base import Generation
 from medvqa.reading.reviews import review
 from medvqa.reading.signatures import add_addendum, sign
-from medvqa.records import Agent, Outcome, Request, record
-from medvqa.reports import Form, Report, compose, issue
+from medvqa.records import Agent
+from medvqa.reports import FORMS, Form, Report, compose, issue
 from medvqa.sessions import Session, begin_session
-from medvqa.study import read_study
-from medvqa.types import Study, Token, Verdict
+from medvqa.types import Study, Verdict
 
 
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
-    folder = tmp_path / "study"
-    folder.mkdir()
-    for number in (1, 2, 3):
-        write(folder / f"{number}.dcm", image(number=number, PatientName="Doe^Jane", PatientID="4711"))
-    return read_study(folder)
+    return write_study(tmp_path / "study")
 
 
 @pytest.fixture
 def session(tmp_path: Path) -> Iterator[Session]:
     with Log(f"sqlite:///{tmp_path / 'trail.sqlite'}") as log:
         yield begin_session(log, Agent(name="dr-17"), key_folder=tmp_path / "keys")
-
-
-def answer(
-    session: Session,
-    study: Study,
-    text: str,
-    *,
-    question: str = "Is there a mass?",
-    verdict: Verdict = "grounded",
-    abstains: bool = False,
-    place: int = 1,
-) -> str:
-    """Record an answer that no model gave; its id."""
-    answer_id = f"answer {len(list(session.log.read()))}"
-    request = Request(
-        answer_id=answer_id,
-        patient=session.pseudonym_of(study),
-        image=study.images[place],
-        question=question,
-        model=IDENTITY,
-    )
-    came = Outcome(
-        generation=Generation(text=text, tokens=(Token(text=text, log_probability=-0.1),), token_ids=(7,)),
-        checks=replace(CHECKS, verdict=verdict, abstains=abstains),
-        heatmap=None,
-        warnings=(),
-    )
-    record(session.log, records.answer(session.agent, request, came))
-    return answer_id
 
 
 def text_of(content: bytes, form: str) -> str:
@@ -151,7 +112,7 @@ def test_a_file_says_all_of_it_and_is_recorded_before_it_leaves(
     assert report.tree.root in "".join(said.split())  # a PDF breaks it where the line ends
     assert answer_id in said
     assert str(report.patient) in said
-    for secret in (b"Doe", b"4711"):
+    for secret in (b"Doe", b"ID-4711"):
         assert secret not in issued.content
     if form == "html":
         assert "<script>" not in said
@@ -169,12 +130,11 @@ def test_a_file_says_all_of_it_and_is_recorded_before_it_leaves(
 def test_the_same_report_is_the_same_file(session: Session, study: Study) -> None:
     answer(session, study, "yes")
     report: Report = compose(session, study)
-    for form in ("html", "pdf"):
-        kind = cast("Form", form)
-        assert issue(session, report, kind).content == issue(session, report, kind).content
+    for form in FORMS:
+        assert issue(session, report, form).content == issue(session, report, form).content
 
 
-def test_the_command_writes_both_forms_and_refuses_others(
+def test_the_command_writes_every_form_and_refuses_others(
     session: Session,
     study: Study,
     tmp_path: Path,
@@ -191,9 +151,14 @@ def test_the_command_writes_both_forms_and_refuses_others(
     assert run(str(tmp_path / "a.pdf")) == 10
     assert "ask first" in capsys.readouterr().err
     answer(session, study, "yes")
-    for name, begin in (("a.pdf", b"%PDF"), ("b.html", b"<!doctype html>")):
+    for name, begin in (
+        ("a.pdf", b"%PDF"),
+        ("b.html", b"<!doctype html>"),
+        ("c.json", b'{\n  "form": "medvqa-report-1"'),
+        ("d.fhir.json", b'{\n  "resourceType": "DiagnosticReport"'),
+    ):
         assert run(str(tmp_path / name)) == 0
         assert (tmp_path / name).read_bytes().startswith(begin)
     assert "preliminary report of 1 answers" in capsys.readouterr().out
     assert run(str(tmp_path / "c.doc")) == 2
-    assert "neither .pdf nor .html" in capsys.readouterr().err
+    assert "ends in none of .html, .pdf" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from medvqa.reports import FORMS, Issued, compose, issue
+from medvqa.reports import FORMS, Form, Issued, compose, issue, read_template
 from medvqa.reports.report import status_of, what_holds, why_struck
 from medvqa.worklist import list_study
 from ui.exchange import STATES
@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from ui.desk import Desk
 
 STATUSES: dict[ReportStatus, str] = {"preliminary": "Draft", "final": "Final", "amended": "Amended"}
-_MIME = {"pdf": "application/pdf", "html": "text/html"}
+FORM_NAMES: dict[Form, str] = {
+    "html": "HTML",
+    "pdf": "PDF",
+    "json": "JSON",
+    "fhir-r4": "FHIR R4",
+    "fhir-r5": "FHIR R5",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,31 +99,34 @@ def show_contents(chosen: Listed) -> None:
     )
 
 
-def offer_report(session: Session, chosen: Listed, desk: Desk | None) -> None:
+def offer_report(session: Session, settings: Settings, chosen: Listed, desk: Desk | None) -> None:
     """Draw the buttons that make a file of the report and hand it out; it is recorded before it is offered.
 
     Raises:
+        TemplateError: If the settings name a template of HTML that will not do.
         RecordError: If the trail does not take it.
     """
     study = chosen.study
     state = tuple((story.answer_id, story.state) for story in chosen.stories)
     form, button, download = st.columns([1, 1, 3], vertical_alignment="bottom")
-    wanted = form.selectbox("Report as", tuple(FORMS), index=1, format_func=str.upper)
+    wanted = form.selectbox("Report as", tuple(FORM_NAMES), index=1, format_func=FORM_NAMES.__getitem__)
     if button.button("Make the report", type="primary", width="stretch"):
         heatmaps = desk.served.heatmaps if desk is not None and is_open(chosen, desk) else None
         with st.spinner("Making the report"):
+            own = settings.report_template if wanted == "html" else None
+            template = None if own is None else read_template(own)
             report = compose(session, study, heatmaps=heatmaps)
-            issued = issue(session, report, wanted)
+            issued = issue(session, report, wanted, template=template)
         st.session_state.made = Made(study=study.study_instance_uid, answers=state, issued=issued)
     made: Made | None = st.session_state.get("made")
     if made is None or (made.study, made.answers) != (study.study_instance_uid, state):
         return
-    name = f"medvqa report {name_study(study)}.{made.issued.form}"
+    kind = FORMS[made.issued.form]
     download.download_button(
-        f"Download the {made.issued.form.upper()}",
+        f"Download the {FORM_NAMES[made.issued.form]}",
         made.issued.content,
-        name,
-        _MIME[made.issued.form],
+        f"medvqa report {name_study(study)}{kind.suffix}",
+        kind.media_type,
         on_click="ignore",
     )
     st.caption(plain(f"Audit row {made.issued.sequence}, SHA-256 {made.issued.sha256}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from medvqa.checks.paraphrases import paraphrase
@@ -12,12 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from medvqa.models.base import Generation, VisionLanguageModel
+    from medvqa.models.huggingface import HuggingFaceModel
     from medvqa.types import Image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reliance:
-    """Log-likelihoods of one answer, in nats, all from one batch."""
+    """Log-likelihoods of one answer, in nats, each measured in a batch with others."""
 
     log_likelihood: float
     """With the image and the question that were asked."""
@@ -62,14 +64,48 @@ def measure_reliance(
             kept to judge another's. At least one.
     """
     compared = stand_ins() if others is None else tuple(others)
-    paraphrases = paraphrase(question)
+    rows = _rows(image, question, compared)
+    return _weigh(question, len(compared), model.log_likelihoods(rows, generation.token_ids))
+
+
+def measure_reliances(
+    model: HuggingFaceModel, answered: Sequence[tuple[Image, str, Generation]]
+) -> list[Reliance]:
+    """The same for several answers at once, beside simulated stand-ins.
+
+    Args:
+        model: What answered.
+        answered: Images with questions about them and the answers.
+    """
+    compared = stand_ins()
+    asked = [_rows(image, question, compared) for image, question, _ in answered]
+    found = iter(
+        model.likelihoods_of_answers(
+            [
+                (*row, generation.token_ids)
+                for rows, (_, _, generation) in zip(asked, answered, strict=True)
+                for row in rows
+            ]
+        )
+    )
+    return [
+        _weigh(question, len(compared), list(islice(found, len(rows))))
+        for rows, (_, question, _) in zip(asked, answered, strict=True)
+    ]
+
+
+def _rows(image: Image, question: str, compared: Sequence[Image]) -> list[tuple[Image, str]]:
+    """What the answer is likely or not under: the question with each picture, each wording with the image."""
     pictures = [(picture, question) for picture in (image, empty_picture(image), *compared)]
-    worded = [(image, wording) for wording in paraphrases]
-    asked, blanked, *rest = model.log_likelihoods([*pictures, *worded], generation.token_ids)
+    return [*pictures, *((image, wording) for wording in paraphrase(question))]
+
+
+def _weigh(question: str, others: int, log_likelihoods: Sequence[float]) -> Reliance:
+    asked, blanked, *rest = log_likelihoods
     return Reliance(
         log_likelihood=asked,
         blanked=blanked,
-        others=tuple(rest[: len(compared)]),
-        paraphrases=paraphrases,
-        paraphrased=tuple(rest[len(compared) :]),
+        others=tuple(rest[:others]),
+        paraphrases=paraphrase(question),
+        paraphrased=tuple(rest[others:]),
     )

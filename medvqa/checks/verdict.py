@@ -7,7 +7,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from medvqa.checks.confidence import judge_confidence, mean_token_probability
-from medvqa.checks.reliance import measure_reliance
+from medvqa.checks.reliance import Reliance, measure_reliance, measure_reliances
+from medvqa.models.base import is_open
 from medvqa.types import Checks, Verdict
 
 if TYPE_CHECKING:
@@ -60,8 +61,40 @@ def check_answer(
         familiar: Whether the image passed `medvqa.checks.familiarity.check_familiarity`. To an image that did
             not, no confidence is calibrated, and no answer grounded.
     """
+    return _conclude(
+        model,
+        generation,
+        measure_reliance(model, image, question, generation, others=others),
+        familiar=familiar,
+    )
+
+
+def check_answers(
+    model: VisionLanguageModel, answered: Sequence[tuple[Image, str, Generation]], *, familiar: Sequence[bool]
+) -> list[Checks]:
+    """Measure every check on several answers, at once where the model can.
+
+    Args:
+        model: What answered.
+        answered: Images with questions about them and the answers.
+        familiar: As for `check_answer`, of each.
+    """
+    if not is_open(model) or len(answered) == 1:
+        return [
+            check_answer(model, *one, familiar=known) for one, known in zip(answered, familiar, strict=True)
+        ]
+    return [
+        _conclude(model, generation, reliance, familiar=known)
+        for (_, _, generation), reliance, known in zip(
+            answered, measure_reliances(model, answered), familiar, strict=True
+        )
+    ]
+
+
+def _conclude(
+    model: VisionLanguageModel, generation: Generation, reliance: Reliance, *, familiar: bool
+) -> Checks:
     confidence, calibrated, abstains = judge_confidence(model, generation, familiar=familiar)
-    reliance = measure_reliance(model, image, question, generation, others=others)
     sure = confidence >= (SURE_FROM if calibrated else SURE_FROM_UNCALIBRATED)
     return Checks(
         confidence=confidence,

@@ -2,7 +2,6 @@
 
 import io
 import json
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, cast
@@ -15,6 +14,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from audit import Log
+from medvqa.answers_as_json import describe
 from medvqa.assistant import open_study
 from medvqa.checks.verdict import MEANINGS
 from medvqa.cli.exporting import write_recorded
@@ -85,36 +85,6 @@ def ask(
         typer.echo(json.dumps(described, indent=2))
     else:
         show(answer, described, console=Console())
-
-
-def describe(answer: Answer) -> dict[str, Any]:
-    """The answer as `--json` prints it."""
-    described: dict[str, Any] = {
-        "answer_id": answer.answer_id,
-        "audit_id": answer.audit_id,
-        "question": answer.question,
-        "text": answer.text,
-        "checks": asdict(answer.checks),
-        "heatmap": None,
-        "image": asdict(answer.image),
-        "model": asdict(answer.model),
-        "warnings": [asdict(notice) for notice in answer.warnings],
-        "created": answer.created.isoformat(),
-        "seconds": round(answer.seconds, 3),
-        "notice": NOT_FOR_DIAGNOSIS,
-    }
-    if answer.heatmap is not None:
-        described["heatmap"] = {
-            "method": answer.heatmap.method,
-            "explained": answer.heatmap.explained,
-            "convergence_delta": answer.heatmap.convergence_delta,
-            "grade": None if answer.heatmap.grade is None else asdict(answer.heatmap.grade),
-            "grid": list(answer.heatmap.grid),
-            "shape": list(answer.heatmap.values.shape),
-            "overlay": None,
-            "values": None,
-        }
-    return described
 
 
 def show(answer: Answer, described: dict[str, Any], *, console: Console) -> None:

@@ -11,9 +11,9 @@ from rich.panel import Panel
 from rich.table import Table
 
 from audit import Log
+from medvqa.answers_as_json import describe
 from medvqa.assistant import open_study
 from medvqa.checks.verdict import MEANINGS
-from medvqa.cli.ask import describe
 from medvqa.cli.opening import open_assistant, quieten_libraries
 from medvqa.cli.options import AuditOption, ImageOption, JsonOption, QuestionArgument, StudyArgument
 from medvqa.ensembles import JointAnswer, ask_together

@@ -64,13 +64,19 @@ def results(
     explained = {} if method is None else _explain(opened, method, settings, session)
     report = _compose(session, opened, explained)
     objects = make_objects(session, study, opened, report, forms=forms, masks=outlines)
+    if not objects:
+        raise typer.BadParameter(
+            "there is nothing of these forms: maps, captures and regions of answers need --heatmap, and an "
+            "answer that holds",
+            param_hint="--only",
+        )
     written = _write(session, opened, objects, out)
     if as_json:
         typer.echo(json.dumps({"objects": written, "notice": NOT_FOR_DIAGNOSIS}, indent=2))
         return
     for one in written:
-        typer.echo(f"{one['file']}")
-    typer.echo(f"{len(written)} objects, recorded before they were written. {NOT_FOR_DIAGNOSIS}")
+        typer.echo(one["file"])
+    typer.echo(f"objects: {len(written)}, recorded before they were written. {NOT_FOR_DIAGNOSIS}")
 
 
 def _choose_forms(only: str | None) -> tuple[Form, ...]:

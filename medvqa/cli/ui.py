@@ -13,10 +13,11 @@ from medvqa.cli.options import AdapterOption, AuditOption
 from medvqa.errors import MedvqaError
 from medvqa.settings import Settings, load_settings
 
+LOOPBACK = "127.0.0.1"
+"""By default: whoever reaches the port reads any study that this user can read."""
+
 STREAMLIT_OPTIONS = {
     "server.headless": "true",
-    # Whoever reaches the port reads any study that this user can read.
-    "server.address": "127.0.0.1",
     "server.fileWatcherType": "none",
     "server.maxUploadSize": "2048",  # MiB, as `Limits.file_bytes`
     "browser.gatherUsageStats": "false",
@@ -38,19 +39,27 @@ STREAMLIT_OPTIONS = {
 
 def ui(
     *,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of 127.0.0.1 to listen on.")] = 8501,
+    host: Annotated[str, typer.Option(help="Address to listen on; another only behind a login.")] = LOOPBACK,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8501,
     audit: AuditOption = None,
     model: Annotated[str | None, typer.Option(help="Folder or hub name; else the shipped model.")] = None,
     adapter: AdapterOption = None,
 ) -> None:
-    """Open the screens: ask about a study in a browser, on this machine alone.
+    """Open the screens: ask about a study in a browser, by default on this machine alone.
 
     Example: medvqa ui --port 8501
 
     Then open the address that is printed; stop with Ctrl+C.
     """
     settings = load_settings(audit_url=audit, model=model, adapter=adapter)
-    command = [sys.executable, "-m", "streamlit", "run", str(find_server()), f"--server.port={port}"]
+    command = [sys.executable, "-m", "streamlit", "run", str(find_server())]
+    command += [f"--server.address={host}", f"--server.port={port}"]
+    if host != LOOPBACK and not settings.people:
+        typer.echo(
+            f"medvqa: on {host} everybody who reaches port {port} is {settings.agent}, without a login; set "
+            "people in medvqa.toml, or let nobody reach it but you (docs/ui.md)",
+            err=True,
+        )
     command += [f"--{name}={value}" for name, value in STREAMLIT_OPTIONS.items()]
     # In place of this process: whoever stops `medvqa ui` must not leave a server behind that shows studies.
     os.execve(sys.executable, command, {**os.environ, **environment(settings)})  # noqa: S606

@@ -20,6 +20,7 @@ from medvqa.types import LookupTable, PatientIdentity, Window
 # fmt: off
 _KEYWORDS = (
     "SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID",
+    "ImageType",
     "Modality", "SeriesNumber", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient",
     "PatientOrientation", "Laterality", "ImageLaterality",
     "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames",
@@ -43,6 +44,8 @@ _OVERLAY_ROWS = [0x6000_0010 + 0x2_0000 * group for group in range(16)]
 TAGS: list[BaseTag | int] = [*(tag_for_keyword(keyword) or 0 for keyword in _KEYWORDS), *_OVERLAY_ROWS]
 # These are taken out again at once: a pseudonym is made of the first two, a distance in days of the third.
 _PATIENT_ID, _ISSUER_OF_PATIENT_ID, _STUDY_DATE = 0x0010_0020, 0x0010_0021, 0x0008_0020
+
+_STUDY_UID = 0x0020_000D
 
 _PIXEL_KEYWORDS = {
     0x7FE0_0008: "FloatPixelData",
@@ -91,6 +94,20 @@ def may_be_dicom(stream: BinaryIO) -> bool:
         if len(head) > 8 and group in _FIRST_GROUPS and element <= 0x1000:
             return True
     return False
+
+
+def read_study_uid(stream: BinaryIO) -> str | None:
+    """Read Study Instance UID (0020,000D) and nothing after it; None where it is missing.
+
+    Raises:
+        Exception: Whatever pydicom's parser meets in a broken file.
+    """
+
+    def after(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+        return int(tag) > _STUDY_UID
+
+    dataset = read_partial(stream, stop_when=after, force=True, specific_tags=[_STUDY_UID])
+    return _take_text(dataset, _STUDY_UID) or None
 
 
 def read_header(stream: BinaryIO) -> Header:

@@ -30,6 +30,8 @@ _LABEL_MAP_SEGMENTATION_STORAGE = UID("1.2.840.10008.5.1.4.1.1.66.7")  # newer t
 DERIVED = frozenset(
     {SegmentationStorage, _LABEL_MAP_SEGMENTATION_STORAGE, ParametricMapStorage, RTDoseStorage},
 )
+# Value 4 of Image Type (0008,0008) of the captures that `medvqa.dicom_out` draws.
+HEATMAP_CAPTURE = "MEDVQA HEATMAP"
 # Without these a pixel has no value: guessing them could turn an image into its negative.
 _REQUIRED = ("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
 
@@ -49,7 +51,7 @@ class Instance:
     places: tuple[tuple[Vector | None, Orientation | None], ...]
     """Position and orientation of each frame."""
     derived: bool
-    """The object is a mask, a dose or a map, not an acquired image."""
+    """The object is a mask, a dose or a map, be it drawn over an image, not an acquired image."""
     first_frame: Dataset
     """Attributes of frame 1, without pixel data: what the gate looks at while the study is read."""
     patient: PatientIdentity | None
@@ -181,7 +183,8 @@ def _describe(header: Header, source: Source) -> Instance:
         series_number=read_integer(dataset, "SeriesNumber"),
         instance_number=read_integer(dataset, "InstanceNumber"),
         places=tuple(read_place(flat, frames=frames) for flat in flats),
-        derived=str(dataset.get("SOPClassUID") or "") in DERIVED,
+        derived=str(dataset.get("SOPClassUID") or "") in DERIVED
+        or HEATMAP_CAPTURE in (dataset.get("ImageType") or ()),
         first_frame=first,
         patient=header.patient,
         study_date=header.study_date,

@@ -50,6 +50,7 @@ CALIBRATED = own_code("CONF-CALIBRATED", "Calibrated chance that the answer is r
 UNCALIBRATED = own_code("CONF-UNCALIBR", "Confidence that is no chance of being right")
 VERDICT = own_code("VERDICT", "Verdict of the checks")
 STATE = own_code("STATE", "How far the answer was reviewed")
+KIND = own_code("KIND", "What was drawn")
 REGION = own_code("REGION", "Pixels where the heatmap reaches half its maximum")
 BOX = own_code("BOX", "Box that a model drew")
 MASK = own_code("MASK", "Outline that a model drew")

@@ -74,7 +74,10 @@ def answer_group(
 def region_groups(
     region: Region, origin: Origin, source: SourceImage
 ) -> list[PlanarROIMeasurementsAndQualitativeEvaluations]:
-    """Boxes around the largest connected parts of a region, one group a box."""
+    """Boxes around the largest connected parts of a region, one group a box.
+
+    None has a Finding (121071,DCM): that a map marks a place does not say what is there.
+    """
     groups: list[PlanarROIMeasurementsAndQualitativeEvaluations] = []
     for top, left, bottom, right in region.outlines[:_MOST_OUTLINES]:
         corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
@@ -88,8 +91,8 @@ def region_groups(
                     source.stand_in.SOPClassUID, source.sop_instance_uid, _frames(source)
                 ),
             ),
-            finding_type=region.kind,
             algorithm_id=_identify_algorithm(origin),
+            qualitative_evaluations=[QualitativeEvaluation(name=coding.KIND, value=region.kind)],
         )
         score = () if region.score is None else ((coding.SCORE, f"{region.score:.3f}"),)
         _add_texts(group, ((coding.LIMITATION, NOT_FOR_DIAGNOSIS), (coding.LABEL, region.label), *score))

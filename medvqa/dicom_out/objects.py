@@ -113,8 +113,8 @@ def make_objects(
     places = find_images(study, told)
     if not places:
         raise DicomError(
-            "the trail holds no answer about an image that the study has, so no result could refer to "
-            "anything; ask first, or name the study as it was when it was asked about"
+            "the trail holds no answer about an image of this study, nor boxes, so no result could refer to "
+            "anything; ask first, give the outlines that a task wrote, or name the study as it was then"
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom and highdicom quote values, which may be a patient's

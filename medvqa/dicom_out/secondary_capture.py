@@ -12,6 +12,7 @@ from PIL import ImageDraw, ImageFont
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
+from medvqa.dicom.instances import HEATMAP_CAPTURE
 from medvqa.dicom_out.provenance import as_short_text, finish, identify
 from medvqa.dicom_out.sources import refer_to
 from medvqa.dicom_out.wording import caption_heatmap, describe_heatmap
@@ -55,7 +56,7 @@ def secondary_capture(
         **identify(origin, source, series="Heatmaps over images: not for diagnosis"),
     )
     capture.ConversionType = "WSD"
-    capture.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
+    capture.ImageType = ["DERIVED", "SECONDARY", "OTHER", HEATMAP_CAPTURE]
     capture.DerivationDescription = as_short_text(describe_heatmap(heatmap, question, origin))
     capture.SourceImageSequence = [_reference(source)]
     capture.PatientOrientation, capture.Laterality = list(source.patient_orientation), source.laterality

@@ -182,7 +182,7 @@ def _ask(model: HuggingFaceModel, image: Image, questions: Sequence[str]) -> lis
 
 def _generate(model: HuggingFaceModel, image: Image, questions: Sequence[str]) -> list[Generation | None]:
     try:
-        return [*model.generate_many(image, questions)]
+        return [*model.generate_many([(image, question) for question in questions])]
     except QuestionError:
         if len(questions) == 1:
             return [None]

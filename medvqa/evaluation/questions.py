@@ -139,7 +139,8 @@ def ask_all(model: HuggingFaceModel, subjects: Sequence[Subject], progress: Prog
     """Ask everything, all questions about one image as one batch."""
     outcomes: list[Outcome] = []
     for number, subject in enumerate(subjects, 1):
-        generations = model.generate_many(subject.read(), [posed.question for posed in subject.asked])
+        image = subject.read()
+        generations = model.generate_many([(image, posed.question) for posed in subject.asked])
         outcomes += [
             Outcome(
                 group=subject.group,

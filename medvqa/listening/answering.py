@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from medvqa import records
+from medvqa.asking import Refusal
 from medvqa.dicom_out import describe_objects, make_objects
 from medvqa.errors import DicomError, GateError, ModelError, ReviewError
-from medvqa.inquiries import Refusal, ask_together, inquiries_of
+from medvqa.inquiries import inquiries_of
 from medvqa.pacs.instances import keep
 from medvqa.reading.stories import find_same, read_stories
 from medvqa.reports import compose
@@ -65,7 +66,7 @@ def answer_study(desk: Desk, study_instance_uid: str) -> Answered:
     study = assistant.open_study(place)
     stories = read_stories(assistant.audit, study=study.study_instance_uid)
     asked = [(one, _told(assistant, stories, one)) for one in inquiries_of(desk.questions, study)]
-    came = ask_together(assistant, [inquiry for inquiry, story in asked if story is None])
+    came = assistant.ask_all([inquiry for inquiry, story in asked if story is None])
     refused = tuple(one.reason for one in came if isinstance(one, Refusal))
     heatmaps = {one.answer_id: one.heatmap for one in came if isinstance(one, Answer) and one.heatmap}
     for inquiry, story in asked:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from medvqa.errors import ModelError
+from medvqa.models.batching import in_batches, padded_after_image, prefixes_of
 from medvqa.models.decoding import describe_answer, greedy, image_token_of
 from medvqa.models.encoding import EncodedImage, Prompt, content_digest, continued, features_of
 from medvqa.models.network import Network, generate, repeated
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from medvqa.models.layouts import Box, TokenGrid
     from medvqa.types import Image, ModelIdentity
 
-_KEPT = 10
-"""Encoded images that are kept: the last ones, and the empty ones and stand-ins they are compared with."""
+_COMPARED = 8
+"""Encoded pictures that are kept beside images asked about: empty ones and stand-ins to compare with."""
 
 
 class HuggingFaceModel:
@@ -63,6 +64,8 @@ class HuggingFaceModel:
         self.identity = identity
         self.modalities = modalities
         self.calibration = calibration
+        self.images_together = 2
+        """About how many images questions are answered at once; memory grows with what is kept of each."""
 
     @property
     def module(self) -> Any:
@@ -87,33 +90,48 @@ class HuggingFaceModel:
             inputs["past_key_values"] = self._network.resume([prefix])
         return self._generate([prompt], inputs)[0]
 
-    def generate_many(self, image: Image, questions: Sequence[str]) -> list[Generation]:
-        """Answers to several questions about one image, as one batch where the family allows.
+    def reply(self, words: str) -> Generation:
+        """What the decoder says to words without an image, by greedy decoding; no answer about any image.
 
-        A batch sums in another order than `generate`: log-probabilities differ by about 1e-6.
+        Raises:
+            QuestionError: As for `generate`.
+            ModelError: If its decoder reads no words without an image.
+        """
+        if not self._family.shares_prefix:
+            raise ModelError(f"{self.identity.name} reads words only beside an image; send one")
+        tokens = self._prompting.process_words(words)
+        inputs = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+        answers, logarithms = generate(self.module, inputs, **self._decoding)
+        return describe_answer(
+            self.module, self._processor.tokenizer, tokens[0], answers[0].tolist(), logarithms[0].tolist()
+        )
+
+    def generate_many(self, asked: Sequence[tuple[Image, str]]) -> list[Generation]:
+        """Answers to several questions, as one batch where the family allows.
+
+        A batch sums in another order than `generate`: log-probabilities differ by about 1e-6. Questions
+        about images that the decoder reads in as many tokens go together.
+
+        Args:
+            asked: Images with questions about them.
 
         Raises:
             QuestionError: As for `generate`.
         """
-        prompts = [self.prompt(image, question) for question in questions]
-        prefix = prompts[0].image.prefix if prompts else None
-        if prefix is None or prefix.remembered is not None:
-            return [self.generate(image, question) for question in questions]
-        read, longest = prefix.input_ids.shape[1], max(prompt.input_ids.shape[1] for prompt in prompts)
-        # Padded between image and words, so that the words of all end together.
-        gaps = [longest - prompt.input_ids.shape[1] for prompt in prompts]
-        inputs: dict[str, Any] = {
-            name: torch.cat(
-                [
-                    torch.cat([prompt.inputs[name][:, :read], row.new_zeros(1, gap), row], 1)
-                    for prompt, gap in zip(prompts, gaps, strict=True)
-                    for row in (prompt.inputs[name][:, read:],)
-                ]
-            )
-            for name in ("input_ids", "attention_mask")
-        }
-        inputs["past_key_values"] = self._network.resume([prefix] * len(prompts))
-        return self._generate(prompts, inputs)
+        prompts = [self.prompt(image, question) for image, question in asked]
+        found: dict[int, Generation] = {}
+        for places in in_batches(prompts):
+            together = [prompts[place] for place in places]
+            prefixes = prefixes_of(together)
+            if not prefixes or prefixes[0].remembered is not None:
+                found |= {place: self.generate(*asked[place]) for place in places}
+                continue
+            inputs: dict[str, Any] = {
+                **padded_after_image(together),
+                "past_key_values": self._network.resume(prefixes),
+            }
+            found |= zip(places, self._generate(together, inputs), strict=True)
+        return [found[place] for place in range(len(asked))]
 
     def answer_many(self, images: Sequence[Image], questions: Sequence[str]) -> list[str]:
         """The texts alone, for one question about each image, as one batch padded on the left."""
@@ -140,8 +158,19 @@ class HuggingFaceModel:
         Raises:
             QuestionError: As for `generate`.
         """
-        prompts = [self.prompt(image, question) for image, question in asked]
-        return self._network.log_likelihoods(prompts, token_ids)
+        return self.likelihoods_of_answers([(*one, token_ids) for one in asked])
+
+    def likelihoods_of_answers(self, asked: Sequence[tuple[Image, str, tuple[int, ...]]]) -> list[float]:
+        """The same for an answer of its own to each question.
+
+        Args:
+            asked: Images with questions about them, and the tokens of an answer.
+
+        Raises:
+            QuestionError: As for `generate`.
+        """
+        prompts = [self.prompt(image, question) for image, question, _ in asked]
+        return self._network.log_likelihoods(prompts, [answer for _, _, answer in asked])
 
     def encode(self, image: Image, question: str = "?") -> EncodedImage:
         """The image after the vision tower; kept, so that the next question about it finds it.
@@ -154,7 +183,7 @@ class HuggingFaceModel:
         key = (self._digest_of(image), seen)
         if key not in self._encoded:
             self._encoded[key] = self._encode(image, seen)
-            if len(self._encoded) > _KEPT:
+            if len(self._encoded) > self.images_together + _COMPARED:
                 self._encoded.popitem(last=False)
         self._encoded.move_to_end(key)
         return self._encoded[key]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from transformers.cache_utils import DynamicLayer
 from medvqa.errors import ModelError
 from medvqa.long_work import go_on
 from medvqa.models.attention import Attention, eager_attention
+from medvqa.models.batching import in_batches, prefixes_of
 from medvqa.models.encoding import (
     Prefix,
     Prompt,
@@ -120,46 +120,41 @@ class Network:
             )
         return tuple(read.attentions)
 
-    def log_likelihoods(self, prompts: Sequence[Prompt], token_ids: tuple[int, ...]) -> list[float]:
-        """Natural logarithms of the probability of one answer to each of several prompts."""
-        batches: defaultdict[int | None, list[int]] = defaultdict(list)
-        for place, prompt in enumerate(prompts):
-            prefix = prompt.image.prefix
-            batches[None if prefix is None else prefix.input_ids.shape[1]].append(place)
-        found = [0.0] * len(prompts)
+    def log_likelihoods(self, prompts: Sequence[Prompt], answers: Sequence[tuple[int, ...]]) -> list[float]:
+        """Natural logarithms of the probability of one answer to each prompt."""
+        found: dict[int, float] = {}
         with torch.inference_mode():
-            for length, places in batches.items():
-                force = self._force_alone if length is None else self._continue_prefixes
-                for place, logarithm in zip(
-                    places, force([prompts[place] for place in places], token_ids), strict=True
-                ):
-                    found[place] = logarithm
-        return found
+            for places in in_batches(prompts, answers=answers):
+                together = [prompts[place] for place in places], [answers[place] for place in places]
+                force = self._continue_prefixes if prefixes_of(together[0]) else self._force_alone
+                found |= zip(places, force(*together), strict=True)
+        return [found[place] for place in range(len(prompts))]
 
-    def _force_alone(self, prompts: Sequence[Prompt], token_ids: tuple[int, ...]) -> list[float]:
+    def _force_alone(self, prompts: Sequence[Prompt], answers: Sequence[tuple[int, ...]]) -> list[float]:
         """Teacher forcing from the first token on, one prompt after the other."""
         return [
-            self.answer_log_probabilities(prompt, token_ids, prompt.image.features).sum().item()
-            for prompt in prompts
+            self.answer_log_probabilities(prompt, answer, prompt.image.features).sum().item()
+            for prompt, answer in zip(prompts, answers, strict=True)
         ]
 
-    def _continue_prefixes(self, prompts: Sequence[Prompt], token_ids: tuple[int, ...]) -> list[float]:
+    def _continue_prefixes(
+        self, prompts: Sequence[Prompt], answers: Sequence[tuple[int, ...]]
+    ) -> list[float]:
         """Teacher forcing from the end of the images on, padded on the right, where no answer looks."""
         go_on()
-        prefixes = [prompt.image.prefix for prompt in prompts if prompt.image.prefix is not None]
-        answer = torch.tensor([token_ids], device=prompts[0].input_ids.device)
+        prefixes = prefixes_of(prompts)
         rows = [
-            torch.cat([prompt.input_ids[:, prefix.input_ids.shape[1] :], answer], 1)[0]
-            for prefix, prompt in zip(prefixes, prompts, strict=True)
+            torch.cat([prompt.input_ids[0, prefix.input_ids.shape[1] :], prompt.input_ids.new_tensor(answer)])
+            for prefix, prompt, answer in zip(prefixes, prompts, answers, strict=True)
         ]
         logits = self.module(
             input_ids=torch.nn.utils.rnn.pad_sequence(rows, batch_first=True),
             past_key_values=self.resume(prefixes),
             use_cache=True,
         ).logits
-        ends = [len(row) for row in rows]
         return [
-            chosen(logits[place : place + 1, :end], token_ids).sum().item() for place, end in enumerate(ends)
+            chosen(logits[place : place + 1, : len(row)], answer).sum().item()
+            for place, (row, answer) in enumerate(zip(rows, answers, strict=True))
         ]
 
     @property

@@ -11,7 +11,7 @@ from PIL import Image as PillowImage
 
 from medvqa.errors import QuestionError
 from medvqa.imaging import to_uint8
-from medvqa.prompts import chat_messages
+from medvqa.prompts import chat_messages, words_alone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ class Prompting:
         self._family = family
         self._name = name
         self._max_new_tokens = max_new_tokens
-        self.ids_after_image = lru_cache(maxsize=64)(self._ids_after_image)
+        self.ids_after_image = lru_cache(maxsize=1024)(self._ids_after_image)
         """Tokens of a question's prompt after the image, shape (1, tokens); errors as of `around_image`."""
 
     def process(
@@ -64,6 +64,17 @@ class Prompting:
             inputs.pop("batch_num_images", None)
         self.require_room(inputs["input_ids"].shape[1])
         return dict(inputs.to(self._model.device, self._model.dtype))
+
+    def process_words(self, words: str) -> Tensor:
+        """Tokens of a prompt without an image, shape (1, tokens).
+
+        Raises:
+            QuestionError: As for `process`.
+        """
+        self._require_words([words])
+        tokens = self.word_ids(self._written(words_alone(words), add_generation_prompt=True))
+        self.require_room(tokens.shape[1])
+        return tokens
 
     def around_image(self, question: str) -> tuple[str, str]:
         """The prompt before and after the place of the image, as the chat template writes it.
@@ -119,12 +130,15 @@ class Prompting:
     def _render(self, question: str, shots: Sequence[Shot] = ()) -> str:
         """Refuse what would be read as an image or as the end of the question, not as words."""
         before = [(shot.question, shot.answer) for shot in shots]
+        self._require_words((question, *chain(*before)))
+        return self._written(chat_messages(question, before=before), add_generation_prompt=True)
+
+    def _require_words(self, texts: Sequence[str]) -> None:
         for token in self._processor.tokenizer.added_tokens_decoder.values():
-            if token.special and any(token.content in text for text in (question, *chain(*before))):
+            if token.special and any(token.content in text for text in texts):
                 raise QuestionError(
                     f"the question holds {token.content!r}, a special token of {self._name}; leave it out"
                 )
-        return self._written(chat_messages(question, before=before), add_generation_prompt=True)
 
     def _written(self, messages: list[dict[str, Any]], *, add_generation_prompt: bool) -> str:
         return self._processor.apply_chat_template(

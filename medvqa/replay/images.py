@@ -63,7 +63,7 @@ def recreate_image(
         note = "SHA-256 of the stored pixels"
         found = frame.ref.pixel_sha256
         return None, [Difference(what="pixels", recorded=pinned, found=found, note=note)]
-    made = _present(frame, applied)
+    made = present_as_recorded(frame, applied)
     if isinstance(made, Difference):
         return None, [made]
     if frame.ref.file_sha256 == reference["file_sha256"]:
@@ -125,8 +125,16 @@ def _decode(found: Instance | Frame, number: int) -> Frame:
     )
 
 
-def _present(frame: Frame, applied: Sequence[Mapping[str, Any]]) -> Image | Difference:
-    """Apply the recorded steps of presentation; those of decoding must be the ones that the file asks for."""
+def present_as_recorded(frame: Frame, applied: Sequence[Mapping[str, Any]]) -> Image | Difference:
+    """Apply the recorded steps of presentation; those of decoding must be the ones that the file asks for.
+
+    Args:
+        frame: As the file has it.
+        applied: Every `Applied` that a row lists, decoding first.
+
+    Returns:
+        The image as it was shown then; or the first step that cannot be taken again.
+    """
     decoded = [_plain(step) for step in frame.applied]
     for place, step in enumerate(decoded):
         if place >= len(applied) or applied[place] != step:

@@ -47,7 +47,7 @@ class Recorded:
     model: Mapping[str, Any]
     output: Mapping[str, Any]
     """`prompt` (None in rows of medvqa 0.1), `token_ids`, `answer`, `tokens`, `checks_version` (None in rows
-    of earlier programs), `checks`, and under `heatmaps` the digest of each by its method."""
+    of earlier programs), `batch_size`, `checks`, and under `heatmaps` the digest of each by its method."""
 
 
 def find_row(log: Log, reference: str) -> Row:
@@ -115,6 +115,7 @@ def read_recorded(row: Row, explaining: Iterable[Row]) -> Recorded:
         output={
             **{name: entity[name] for name in ("token_ids", "answer", "tokens")},
             **{name: entity.get(name) for name in ("prompt", "checks_version")},
+            "batch_size": entity.get("batch_size", 1),
             "checks": _comparable_checks(entity),
             "heatmaps": heatmaps,
         },

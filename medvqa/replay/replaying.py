@@ -20,7 +20,7 @@ from medvqa.models.checkpoints import adapter_sha256, find_checkpoint, tokenizer
 from medvqa.models.huggingface import HuggingFaceModel
 from medvqa.models.loading import load_model
 from medvqa.models.precision import PRECISIONS
-from medvqa.records import Agent, describe_answer, heatmap_sha256
+from medvqa.records import Agent, Outcome, describe_answer, heatmap_sha256
 from medvqa.replay.differences import (
     Difference,
     Replay,
@@ -50,7 +50,8 @@ def replay_answer(
     """Answer a recorded question again, compare, and record that it was done.
 
     The image is shown by the transforms that the row lists, and the model runs as it ran: on the recorded
-    kind of device where there is one, with the recorded number of threads, greedily, one question at a time.
+    kind of device where there is one, with the recorded number of threads, greedily, one question at a time:
+    numbers of an answer that was given together with others may be off by `differences.ROUNDING`.
     Where the row, the image or a file of the model is another one, that is named and the model does not run.
     Other versions of libraries, another device or another prompt are named, and it does.
 
@@ -127,7 +128,7 @@ def _answer(recorded: Recorded, model: HuggingFaceModel, image: Image) -> dict[s
     generation = model.generate(image, question)
     familiar = not check_familiarity(model, image, unfamiliar="warn")
     checks = check_answer(model, image, question, generation, familiar=familiar)
-    described = describe_answer(generation, checks, None, ())
+    described = describe_answer(Outcome(generation=generation, checks=checks, heatmap=None, warnings=()))
     methods: list[HeatmapMethod] = [method for method in HEATMAPS if method in recorded.output["heatmaps"]]
     made = {method: HEATMAPS[method](model, image, question, generation) for method in methods}
     return {**described, "heatmaps": {method: heatmap_sha256(heatmap) for method, heatmap in made.items()}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -27,14 +28,14 @@ from reportlab.platypus import (
     TableStyle,
 )
 
-from medvqa.reports.pictures import draw_pictures
 from medvqa.reports.wording import (
     NOT_RELIED_ON,
-    STATUS,
-    describe_answer,
+    STRUCK_OUT,
+    describe_checks,
     describe_people,
     describe_source,
     head,
+    provenance,
 )
 from medvqa.types import NOT_FOR_DIAGNOSIS
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from reportlab.pdfgen.canvas import Canvas
     from reportlab.platypus import Flowable
 
-    from medvqa.reports.report import Report, Statement
+    from medvqa.reports.document import Asked, Document
 
 _LATIN, _HAN = "DejaVu Sans", "STSong-Light"
 """The first has most alphabets and is embedded; the second is every PDF reader's own, for Chinese."""
@@ -60,11 +61,11 @@ _QUESTION = ParagraphStyle("question", _BODY, fontSize=10.5, leading=14, spaceBe
 _HELD = ParagraphStyle("held", _BODY, fontSize=13, leading=18)
 
 
-def write_pdf(report: Report) -> bytes:
-    """The file; the same report gives the same bytes."""
+def write_pdf(document: Document) -> bytes:
+    """The file; the same document gives the same bytes."""
     _register_fonts()
     out = io.BytesIO()
-    document = SimpleDocTemplate(
+    pages = SimpleDocTemplate(
         out,
         pagesize=A4,
         leftMargin=_MARGIN,
@@ -80,46 +81,58 @@ def write_pdf(report: Report) -> bytes:
     def draw_foot(canvas: Canvas, _: object) -> None:
         canvas.setFont(_LATIN, 7.5)
         canvas.setFillColor(_GREY)
-        canvas.drawString(_MARGIN, 10 * mm, f"{NOT_FOR_DIAGNOSIS} {STATUS[report.status]}.")
+        canvas.drawString(_MARGIN, 10 * mm, f"{NOT_FOR_DIAGNOSIS} {document.status_text}.")
         canvas.drawRightString(A4[0] - _MARGIN, 10 * mm, f"Page {canvas.getPageNumber()}")
 
-    document.build([*_draw_head(report), *_draw_statements(report)], draw_foot, draw_foot)
+    story = [*_draw_head(document), *_draw_statements(document), *_draw_provenance(document)]
+    pages.build(story, draw_foot, draw_foot)
     return out.getvalue()
 
 
-def _draw_head(report: Report) -> Iterator[Flowable]:
-    colour = _STATUS_COLOURS[report.status]
+def _draw_head(document: Document) -> Iterator[Flowable]:
+    colour = _STATUS_COLOURS[document.status]
     yield Paragraph("Report of questions about one study", _HEADING)
-    yield Paragraph(f'<font color="{colour}"><b>{STATUS[report.status]}</b></font>', _BODY)
+    yield Paragraph(f'<font color="{colour}"><b>{document.status_text}</b></font>', _BODY)
     yield Paragraph(f'<font color="#8a1f11">{NOT_FOR_DIAGNOSIS}</font>', _BODY)
     yield Spacer(0, 3 * mm)
-    yield _tabulate(head(report))
+    yield _tabulate(head(document), _BODY)
 
 
-def _draw_statements(report: Report) -> Iterator[Flowable]:
-    for statement in report.statements:
+def _draw_statements(document: Document) -> Iterator[Flowable]:
+    models = {model.digest: model for model in document.models}
+    for asked in document.asked:
         yield Spacer(0, 4 * mm)
-        rule = HRFlowable(width="100%", color=HexColor("#b9c0c8"), thickness=0.6)
-        yield KeepTogether([rule, *_draw_words(statement), *_draw_pictures(statement)])
-        yield _tabulate([*describe_answer(statement), *describe_people(statement)])
-        yield _write(describe_source(statement), _SMALL)
+        yield KeepTogether([_rule(), *_draw_words(document, asked), *_draw_pictures(asked)])
+        yield _tabulate([*describe_checks(asked), *describe_people(asked)], _BODY)
+        yield _write(describe_source(asked, models[asked.model]), _SMALL)
 
 
-def _draw_words(statement: Statement) -> Iterator[Flowable]:
-    yield _write(str(statement.entity["question"]), _QUESTION)
-    if statement.held is not None:
-        yield _write(statement.held, _HELD)
-    if statement.struck is not None:
-        before = "" if statement.held is not None else f"{NOT_RELIED_ON}. "
-        struck, reason = _mark_up(statement.struck), _mark_up(str(statement.reason))
-        yield Paragraph(f"{before}The model said <strike>{struck}</strike>: {reason}", _BODY)
+def _draw_words(document: Document, asked: Asked) -> Iterator[Flowable]:
+    held = [one.text for one in document.answers if one.answer_id == asked.answer_id]
+    yield _write(asked.question, _QUESTION)
+    for text in held:
+        yield _write(text, _HELD)
+    for one in document.struck_out:
+        if one.answer_id == asked.answer_id:
+            before = STRUCK_OUT if held else f"{NOT_RELIED_ON} {STRUCK_OUT}"
+            struck, reason = _mark_up(one.struck_words), _mark_up(one.reason)
+            yield Paragraph(f"{before} <strike>{struck}</strike> ({reason})", _BODY)
 
 
-def _draw_pictures(statement: Statement) -> Iterator[Flowable]:
-    drawn = [[_fit(content), _write(caption, _SMALL)] for caption, content in draw_pictures(statement)]
+def _draw_pictures(asked: Asked) -> Iterator[Flowable]:
+    drawn = [[_fit(base64.b64decode(one.data)), _write(one.caption, _SMALL)] for one in asked.pictures]
     if drawn:
         yield Spacer(0, 2 * mm)
         yield Table([drawn], colWidths=[_PICTURE + 6 * mm] * len(drawn), hAlign="LEFT", style=_plain())
+
+
+def _draw_provenance(document: Document) -> Iterator[Flowable]:
+    yield Spacer(0, 6 * mm)
+    yield KeepTogether([_rule(), _tabulate(provenance(document), _SMALL)])
+
+
+def _rule() -> HRFlowable:
+    return HRFlowable(width="100%", color=HexColor("#b9c0c8"), thickness=0.6)
 
 
 def _fit(content: bytes) -> Image:
@@ -128,8 +141,8 @@ def _fit(content: bytes) -> Image:
     return Image(io.BytesIO(content), width=width * scale, height=height * scale, hAlign="LEFT")
 
 
-def _tabulate(lines: Iterable[tuple[str, str]]) -> Table:
-    rows: list[list[Any]] = [[_write(name, _SMALL), _write(value, _BODY)] for name, value in lines]
+def _tabulate(lines: Iterable[tuple[str, str]], style: ParagraphStyle) -> Table:
+    rows: list[list[Any]] = [[_write(name, _SMALL), _write(value, style)] for name, value in lines]
     return Table(rows, colWidths=[36 * mm, None], hAlign="LEFT", style=_plain())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from PIL import Image as PillowImage
 
@@ -21,17 +21,21 @@ LONGEST = 512
 """Pixels of the longer edge; an image that is smaller stays as it is."""
 
 
-def draw_pictures(statement: Statement) -> list[tuple[str, bytes]]:
-    """Captions and PNG files, none where the study no longer has the image."""
+def draw_pictures(statement: Statement) -> list[tuple[Literal["image", "overlay"], str, bytes]]:
+    """Kinds, captions and PNG files, none where the study no longer has the image."""
     image = statement.image
     if image is None:
         return []
-    pictures = [(f"Image {statement.image_number}", _draw(image, to_uint8(image)))]
+    shown = "" if statement.as_asked else ", shown otherwise than it was asked about"
+    caption = f"Image {statement.image_number}{shown}"
+    pictures: list[tuple[Literal["image", "overlay"], str, bytes]] = [
+        ("image", caption, _draw(image, to_uint8(image)))
+    ]
     heatmap = statement.heatmap
     if heatmap is not None:
         caption = f"{heatmap.method.replace('_', ' ')}: explains {heatmap.explained}"
         graded = "" if heatmap.grade is None else f"; graded {heatmap.grade.level}"
-        pictures.append((caption + graded, _draw(image, overlay(image, heatmap.values))))
+        pictures.append(("overlay", caption + graded, _draw(image, overlay(image, heatmap.values))))
     return pictures
 
 

@@ -11,6 +11,8 @@ from medvqa.errors import ReviewError
 from medvqa.reading.places import find_images
 from medvqa.reading.signatures import NOT_RELEASED_AS_THEY_ARE
 from medvqa.reading.stories import read_stories
+from medvqa.replay.images import present_as_recorded
+from medvqa.types import Image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from audit import TreeHead
     from medvqa.reading.stories import ReportStatus, Story
     from medvqa.sessions import Session
-    from medvqa.types import Heatmap, Image, Study, Verdict
+    from medvqa.types import Heatmap, Study, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,8 @@ class Statement:
     """Why they are struck out."""
     image: Image | None
     """The one asked about; None where the study no longer has it."""
+    as_asked: bool
+    """Whether the image is shown as the model saw it, and not as the study is shown now."""
     image_number: int | None
     """From 1, in the study."""
     heatmap: Heatmap | None
@@ -104,16 +108,25 @@ def status_of(stories: Sequence[Story]) -> ReportStatus:
 
 def _state(story: Story, study: Study, place: int | None, heatmap: Heatmap | None) -> Statement:
     reason = why_struck(story)
-    shown = heatmap is not None and (heatmap.grade is None or heatmap.grade.level != "chance")
+    drawn = heatmap is not None and (heatmap.grade is None or heatmap.grade.level != "chance")
+    image, as_asked = (None, False) if place is None else show_image(study, place, story)
     return Statement(
         story=story,
         held=what_holds(story),
         struck=None if reason is None else str(story.answered.entity["answer"]),
         reason=reason,
-        image=None if place is None else study.images[place],
+        image=image,
+        as_asked=as_asked,
         image_number=None if place is None else place + 1,
-        heatmap=heatmap if shown else None,
+        heatmap=heatmap if drawn else None,
     )
+
+
+def show_image(study: Study, place: int, story: Story) -> tuple[Image, bool]:
+    """The image asked about, at that place of the study from 0, and whether it looks as it did then."""
+    applied: Any = story.answered.entity["applied"]
+    shown = present_as_recorded(study.frames[place], applied)
+    return (shown, True) if isinstance(shown, Image) else (study.images[place], False)
 
 
 def why_struck(story: Story) -> str | None:

@@ -1,16 +1,14 @@
-"""The sentences of a report, the same in every form."""
+"""The sentences of a report, the same in every form that is read by people."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
-
-from medvqa.checks.verdict import MEANINGS
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from medvqa.reading.stories import ReportStatus
-    from medvqa.reports.report import Report, Statement
+    from medvqa.reports.document import Asked, Document, HeatmapPart, ModelPart
 
 STATUS: Mapping[ReportStatus, str] = MappingProxyType(
     {
@@ -19,61 +17,93 @@ STATUS: Mapping[ReportStatus, str] = MappingProxyType(
         "amended": "Amended: something was added after signing",
     }
 )
-NOT_RELIED_ON = "No answer is to be relied on"
+NOT_RELIED_ON = "No answer is to be relied on."
 """Stands where nothing holds."""
+STRUCK_OUT = "Struck out, the model said:"
+"""Stands before what does not hold, for whoever reads or copies the words without their line."""
 
 
-def head(report: Report) -> list[tuple[str, str]]:
+def head(document: Document) -> list[tuple[str, str]]:
     """What the report is about."""
     return [
-        ("Patient", report.patient or "not named in the files"),
-        ("Study", report.study_instance_uid),
-        ("Modality", ", ".join(report.modalities)),
-        ("Images", str(report.images)),
-        ("Issued", f"{report.issued:%Y-%m-%d %H:%M:%S} UTC"),
-        ("Audit trail", f"{report.tree.size} events, root {report.tree.root}"),
+        ("Patient", document.patient or "not named in the files"),
+        ("Study", document.study.study_instance_uid),
+        ("Modality", ", ".join(document.study.modalities)),
+        ("Images", str(document.study.images)),
+        ("Issued", f"{document.issued:%Y-%m-%d %H:%M:%S} UTC"),
     ]
 
 
-def describe_answer(statement: Statement) -> list[tuple[str, str]]:
-    """What the checks say of an answer."""
-    checks: Any = statement.entity["checks"]
-    kind = "calibrated" if checks["confidence_calibrated"] else "uncalibrated"
+def provenance(document: Document) -> list[tuple[str, str]]:
+    """What answered, and the state of the audit trail that the report was read from."""
+    return [
+        *(("Model", _describe_model(model)) for model in document.models),
+        ("Audit trail", f"{document.tree.size} events, root {document.tree.root}"),
+    ]
+
+
+def describe_checks(asked: Asked) -> list[tuple[str, str]]:
+    """What the checks say of an answer, and what became of its heatmap."""
+    checks = asked.checks
+    kind = "calibrated" if checks.confidence_calibrated else "uncalibrated"
+    abstains = "; the model says that it cannot tell" if checks.abstains else ""
     lines = [
-        ("Checks", f"{checks['verdict'].replace('_', ' ')}: {MEANINGS[checks['verdict']]}"),
-        ("Confidence", f"{checks['confidence']:.2f}, {kind}"),
-        ("Image reliance", f"{checks['image_reliance']:+.2f} nats against an empty picture"),
+        ("Checks", f"{checks.verdict.replace('_', ' ')}: {checks.meaning}"),
+        ("Confidence", f"{checks.confidence:.2f}, {kind}{abstains}"),
+        ("Image reliance", f"{_nats(checks.image_reliance)} against an empty picture"),
     ]
-    warnings: Any = statement.entity["warnings"]
-    if warnings:
-        lines.append(("Warnings", ", ".join(code.replace("_", " ") for code in warnings)))
+    if checks.image_effect is not None:
+        lines.append(("Other pictures", f"{_nats(checks.image_effect)} against the worst of them"))
+    if checks.wording_effect is not None:
+        lines.append(("Other wordings", f"{_nats(checks.wording_effect)} against the worst of them"))
+    if asked.heatmap is not None:
+        lines.append(("Heatmap", _describe_heatmap(asked.heatmap)))
+    if asked.warnings:
+        lines.append(("Warnings", ", ".join(code.replace("_", " ") for code in asked.warnings)))
     return lines
 
 
-def describe_people(statement: Statement) -> list[tuple[str, str]]:
+def describe_people(asked: Asked) -> list[tuple[str, str]]:
     """What people made of an answer, in the order in which it was recorded; with what each signature means.
 
     Reference: 21 CFR 11.50.
     """
-    story = statement.story
     lines: list[tuple[str, str]] = []
-    for review in story.reviews:
-        text = f": {review.entity['text']}" if review.entity["text"] else ""
-        lines.append((f"{review.verdict}, {review.recorded:%Y-%m-%d}", f"{review.entity['reviewer']}{text}"))
-    for signature in story.signatures:
-        who, meaning = signature.entity["signer"], signature.entity["meaning"]
-        lines.append(("Signed", f"{who}, {signature.recorded:%Y-%m-%d %H:%M:%S} UTC: {meaning}"))
-    for addendum in story.addenda:
-        when = f"Addendum, {addendum.recorded:%Y-%m-%d}"
-        lines.append((when, f"{addendum.agent}: {addendum.entity['text']}"))
+    for review in asked.reviews:
+        text = f": {review.text}" if review.text else ""
+        lines.append((f"{review.verdict}, {review.row.recorded:%Y-%m-%d}", f"{review.reviewer}{text}"))
+    for signature in asked.signatures:
+        when = f"{signature.row.recorded:%Y-%m-%d %H:%M:%S} UTC"
+        lines.append(("Signed", f"{signature.signer}, {when}: {signature.meaning}"))
+    for addendum in asked.addenda:
+        when = f"Addendum, {addendum.row.recorded:%Y-%m-%d}"
+        lines.append((when, f"{addendum.author}: {addendum.text}"))
     return lines or [("Review", "nobody reviewed this answer")]
 
 
-def describe_source(statement: Statement) -> str:
+def describe_source(asked: Asked, model: ModelPart) -> str:
     """What answered, and where the answer is recorded."""
-    model: Any = statement.entity["model"]
-    adapter = f", adapter {model['adapter_sha256'][:12]}" if model["adapter_sha256"] else ""
     return (
-        f"{model['name']}, weights {model['weights_sha256'][:12]}{adapter}; audit row"
-        f" {statement.story.answered.sequence}, answer {statement.story.answer_id}"
+        f"{model.name}, {asked.model[:12]}; answer {asked.answer_id}, audit row {asked.row.sequence},"
+        f" leaf hash {asked.row.leaf_hash}"
+    )
+
+
+def _nats(value: float) -> str:
+    return f"{round(value, 2) + 0.0:+.2f} nats"  # the sum makes -0.0 a 0.0
+
+
+def _describe_heatmap(heatmap: HeatmapPart) -> str:
+    graded = "not graded" if heatmap.grade is None else f"graded {heatmap.grade}"
+    shown = "" if heatmap.drawn else "; not drawn: not at hand"
+    if heatmap.grade == "chance":
+        shown = "; not drawn: it is no better than random maps"
+    return f"{heatmap.method.replace('_', ' ')}, {graded}{shown}"
+
+
+def _describe_model(model: ModelPart) -> str:
+    return (
+        f"{model.name}, digest {model.digest}; weights {model.weights_sha256}; adapter"
+        f" {model.adapter_sha256 or 'none'}; tokenizer {model.tokenizer_sha256}; calibration"
+        f" {model.calibration_sha256 or 'none'}; prompt {model.prompt_version}"
     )

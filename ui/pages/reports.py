@@ -21,4 +21,4 @@ with errors_shown():
         st.info("Choose a study to see what its report says.")
         st.stop()
     show_contents(chosen)
-    offer_report(session, chosen, desk)
+    offer_report(session, settings, chosen, desk)

@@ -1,0 +1,167 @@
+"""Running a batch: three steps as a stream of Ray Data, which overlap, on this machine or a cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from medvqa.batch.folder import BatchFolder
+from medvqa.batch.plan import Batch, Progress
+from medvqa.batch.tables import write_tables
+from medvqa.errors import BatchError, MedvqaError
+from medvqa.reports import read_template
+
+try:
+    import ray
+    from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
+    from ray.exceptions import RayError
+
+    from medvqa.batch import steps
+except ImportError as error:
+    raise BatchError("batches need Ray Data; install it with pip install 'medvqa[batch]'") from error
+
+if TYPE_CHECKING:
+    from medvqa.batch.sources import StudySource
+
+_WAIT_S = 60.0
+"""How long the processes of a killed run may take to end."""
+_MODEL_SHARE, _BESIDE_SHARE = 0.6, 0.2
+"""Of a core: one that answers, where there is no GPU, and one that reads or writes beside it."""
+
+
+def run_batch(
+    batch: Batch, sources: Sequence[StudySource], *, on_progress: Callable[[Progress], None] = lambda _: None
+) -> Progress:
+    """Ask the question set about every study, and write its reports; what an earlier run did is not repeated.
+
+    Reading and decoding of the next studies go on while the model answers, and so does writing of reports.
+    Each process that answers takes several studies at a time. One that dies is replaced, and what it had not
+    finished is taken up again: answers that are in the trail are not asked for anew.
+
+    Args:
+        batch: What to do.
+        sources: From `medvqa.batch.find_studies`.
+        on_progress: Called at the beginning and with each study that is done.
+
+    Raises:
+        BatchError: If another batch is in the folder, another run is at work on it, or Ray does not start.
+        RecordError: If the trail did not take an event: then the batch stops.
+        ModelError: If the model cannot be loaded.
+        TemplateError: If the template of the settings cannot be used.
+    """
+    batch = replace(batch, folder=batch.folder.absolute())
+    folder = BatchFolder(path=batch.folder)
+    folder.begin(_describe(batch))
+    with folder.alone(wait_s=_WAIT_S):
+        waiting = [source for source in sources if not folder.is_done(source.key)]
+        ended = Counter(outcome["status"] for outcome in folder.outcomes())
+        total = ended.total() + len(waiting)
+        on_progress(_count(ended, total))
+        for status in _stream(batch, waiting) if waiting else ():
+            ended[status] += 1
+            on_progress(_count(ended, total))
+        write_tables(folder)
+    return _count(ended, total)
+
+
+def _describe(batch: Batch) -> dict[str, Any]:
+    """What makes two batches one."""
+    template = batch.settings.report_template
+    return {
+        "questions": batch.questions.sha256,
+        "model": batch.settings.model,
+        "adapter": batch.settings.adapter,
+        "forms": list(batch.forms),
+        "template": None if template is None else read_template(template).sha256,
+    }
+
+
+def _count(ended: Counter[str], total: int) -> Progress:
+    return Progress(
+        total=total,
+        done=ended.total(),
+        answered=ended["answered"],
+        refused=ended["refused"],
+        failed=ended["failed"],
+    )
+
+
+def _stream(batch: Batch, sources: Sequence[StudySource]) -> Iterator[str]:
+    """The status of each study as it is done."""
+    _start(batch.address)
+    try:
+        for row in _plan(batch, sources).iter_rows():
+            yield str(row["status"])
+    except RayError as error:
+        raise _understand(error) from error
+    finally:
+        ray.shutdown()
+
+
+def _plan(batch: Batch, sources: Sequence[StudySource]) -> ray.data.Dataset:
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options.preserve_order = False
+    resources: Any = ray.cluster_resources()
+    cores, gpus = max(1, int(resources.get("CPU", 1))), int(resources.get("GPU", 0))
+    actors = batch.actors or gpus or cores
+    dumped = steps.dump(batch)
+    beside: dict[str, Any] = {
+        "num_cpus": _BESIDE_SHARE,
+        "compute": TaskPoolStrategy(size=max(1, actors // 2)),
+    }
+    return (
+        ray.data.from_items(
+            [steps.as_row(source) for source in sources],
+            override_num_blocks=max(1, len(sources) // batch.together),
+        )
+        .map(partial(steps.read, batch=dumped), **beside)
+        .map_batches(
+            steps.Answerer,
+            fn_constructor_args=(dumped, max(1, cores // actors)),
+            batch_size=batch.together,
+            batch_format="numpy",
+            num_cpus=_MODEL_SHARE,
+            num_gpus=1 if gpus else 0,
+            compute=ActorPoolStrategy(size=actors),
+        )
+        .map(partial(steps.report, batch=dumped), **beside)
+    )
+
+
+def _start(address: str | None) -> None:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # or Ray would send statistics home
+    # It warns, in C++, that actors cannot start anew once their arguments are lost: this process keeps them.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    try:
+        ray.init(
+            address=address or "local",
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise BatchError(
+            "Ray cannot start on this machine; end what is left of an earlier run, or free memory"
+            if address is None
+            else f"no Ray cluster answers at {address}; start one with ray start, or leave --address out"
+        ) from error
+
+
+def _understand(error: BaseException) -> MedvqaError:
+    """What a process of Ray raised, or that it broke."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MedvqaError):
+            return cause
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    return BatchError(
+        f"a process of the batch broke ({type(error).__name__}); repeat the command, which goes on where it "
+        "stopped"
+    )
