@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from audit import Event
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 PATIENT_ID = f"{build.CANARY}-17"
 QUESTIONS = ["Is there a tumor?", "What modality is this?"]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from audit import Event
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 PATIENT_ID = f"{build.CANARY}-17"
 NODES = ["web", "get", "move"]

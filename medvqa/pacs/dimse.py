@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydicom import Dataset
@@ -19,11 +18,11 @@ from pydicom.uid import (
     UltrasoundImageStorage,
     UltrasoundMultiFrameImageStorage,
 )
-from pynetdicom import AE, _config, build_context, build_role, evt
-from pynetdicom.pdu_primitives import UserIdentityNegotiation
+from pynetdicom import build_context, build_role, evt
 
 from medvqa.errors import PacsError
-from medvqa.pacs.credentials import credentials_of, receiving_tls_context, tls_context
+from medvqa.pacs.associations import associated, require_success, status_code
+from medvqa.pacs.credentials import receiving_tls_context
 from medvqa.pacs.exchange import Delivery, delivered
 from medvqa.pacs.queries import (
     INSTANCE_KEYWORDS,
@@ -35,11 +34,10 @@ from medvqa.pacs.queries import (
     read_instance_answer,
     read_study_answer,
 )
-from medvqa.pacs.receiving import TRANSFER_SYNTAXES, VERIFICATION, Caller, bounded, receiving
+from medvqa.pacs.receiving import TRANSFER_SYNTAXES, VERIFICATION, Caller, receiving
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
-    from pynetdicom.presentation import PresentationContext
 
     from medvqa.dicom.sources import Limits
     from medvqa.pacs.exchange import Keep, Outgoing
@@ -72,8 +70,8 @@ def echo(node: DimseNode) -> None:
     Raises:
         PacsError: If not.
     """
-    with _associated(node, [build_context(VERIFICATION)]) as association:
-        _require_success(node, association.send_c_echo())
+    with associated(node, [build_context(VERIFICATION)]) as association:
+        require_success(node, association.send_c_echo())
 
 
 def find_studies(node: DimseNode, query: StudyQuery, *, limits: Limits) -> list[FoundStudy]:
@@ -132,7 +130,7 @@ def fetch(
             limits=limits,
             tls=receiving_tls_context(node) if node.tls else None,
         ),
-        _associated(node, [build_context(_MOVE)]) as association,
+        associated(node, [build_context(_MOVE)]) as association,
     ):
         for request in _requests(study, wanted):
             _exhaust(node, association.send_c_move(request, node.own_aet, _MOVE))
@@ -145,7 +143,7 @@ def store(node: DimseNode, outgoing: Sequence[Outgoing]) -> Iterator[Delivery]:
         of_context[one.instance.sop_class_uid, one.instance.transfer_syntax].append(one)
     for few in _batched(sorted(of_context), _MOST_CONTEXTS):
         contexts = [build_context(sop_class, syntax) for sop_class, syntax in few]
-        with _associated(node, contexts) as association:
+        with associated(node, contexts) as association:
             for one in (one for pair in few for one in of_context[pair]):
                 yield delivered(one, _send(node, association, one))
 
@@ -157,7 +155,7 @@ def _send(node: DimseNode, association: Association, one: Outgoing) -> int:
         raise PacsError(f"the PACS {node.name} broke the connection off while it was sent to") from None
     except (ValueError, AttributeError):  # it accepted no context for this class in this transfer syntax
         return 0x0122
-    return _status(node, status)
+    return status_code(node, status)
 
 
 def _get(
@@ -181,7 +179,7 @@ def _get(
 
     handlers = [(evt.EVT_C_STORE, keep_of)]
     roles = [build_role(name, scp_role=True) for name in classes]
-    with _associated(node, contexts, roles=roles, handlers=handlers, limits=limits) as association:
+    with associated(node, contexts, roles=roles, handlers=handlers, limits=limits) as association:
         for request in requests:
             _exhaust(node, association.send_c_get(request, _GET))
 
@@ -205,16 +203,16 @@ def _batched(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
 
 def _find(node: DimseNode, identifier: Dataset, *, most: int, limits: Limits) -> Iterator[Dataset]:
     """Answers to a C-FIND; whatever comes beyond ten times as many as are of use is not waited for."""
-    with _associated(node, [build_context(_FIND)], limits=limits) as association:
+    with associated(node, [build_context(_FIND)], limits=limits) as association:
         seen = 0
         for status, answer in association.send_c_find(identifier, _FIND):
-            if _status(node, status) in _PENDING and answer is not None:
+            if status_code(node, status) in _PENDING and answer is not None:
                 yield answer
                 seen += 1
                 if seen > 10 * most:
                     return
             elif status.Status not in _PENDING:
-                _require_success(node, status)
+                require_success(node, status)
 
 
 def _identifier(level: str, keywords: Sequence[str], keys: dict[str, str]) -> Dataset:
@@ -228,95 +226,14 @@ def _identifier(level: str, keywords: Sequence[str], keys: dict[str, str]) -> Da
     return identifier
 
 
-@contextmanager
-def _associated(
-    node: DimseNode,
-    contexts: list[PresentationContext],
-    *,
-    roles: Sequence[Any] = (),
-    handlers: Sequence[Any] = (),
-    limits: Limits | None = None,
-) -> Generator[Association]:
-    """An association, released at the end and aborted where the block leaves it earlier.
-
-    Raises:
-        PacsError: If there is none.
-    """
-    _config.STORE_SEND_CHUNKED_DATASET = True  # a file's own bytes, as they are
-    _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
-    credentials = credentials_of(node)
-    said = list(roles)
-    if credentials.user and credentials.password:
-        who = UserIdentityNegotiation()
-        who.user_identity_type = 2
-        who.primary_field = credentials.user.encode()
-        who.secondary_field = credentials.password.encode()
-        said.append(who)
-    ours = AE(ae_title=node.own_aet)
-    ours.connection_timeout = 10
-    connections: list[Any] = []
-    handlers = [*handlers, (evt.EVT_CONN_OPEN, connections.append)]
-    if limits is not None:
-        handlers.extend(bounded(limits))
-    association = ours.associate(
-        node.host,
-        node.port,
-        contexts=contexts,
-        ae_title=node.aet,
-        ext_neg=said,
-        tls_args=(tls_context(node), node.host) if node.tls else None,
-        evt_handlers=handlers,
-    )
-    if not association.is_established:
-        raise PacsError(f"the PACS {node.name} {_why_not(association, node, bool(connections))}")
-    try:
-        yield association
-    except BaseException:  # a query's reader that has enough leaves by GeneratorExit
-        association.abort()
-        raise
-    if association.is_established:
-        association.release()
-
-
-def _why_not(association: Association, node: DimseNode, connected: bool) -> str:
-    if not connected:
-        return "cannot be reached; see whether it is up, and check host, port, tls and ca in medvqa.toml"
-    if association.is_rejected:
-        answer: Any = association.acceptor.primitive
-        diagnostic = (getattr(answer, "result_source", None), getattr(answer, "diagnostic", None))
-        if diagnostic == (1, 3):
-            return f"does not know the AE title {node.own_aet} that we give; enter it there, or set own_aet"
-        if diagnostic == (1, 7):
-            return f"is not called {node.aet}; correct aet in medvqa.toml"
-        return "refuses the association; check the AE titles, and user and password where it wants them"
-    return "broke the connection off; see whether it wants TLS, and check host and port in medvqa.toml"
-
-
 def _exhaust(node: DimseNode, responses: Iterator[tuple[Dataset, Dataset | None]]) -> None:
     """Wait for the end of a C-GET or C-MOVE; which instances failed shows in what did not come."""
     for status, _ in responses:
-        code = _status(node, status)
+        code = status_code(node, status)
         if code == 0xA801:
             raise PacsError(
                 f"the PACS {node.name} does not know {node.own_aet} as a destination of C-MOVE; enter it"
                 f" there with this machine's address and port {node.receive_port}"
             )
         if code not in _PENDING and code >> 12 != 0xB:
-            _require_success(node, status)
-
-
-def _require_success(node: DimseNode, status: Dataset) -> None:
-    code = _status(node, status)
-    if code == 0x0122:
-        raise PacsError(
-            f"the PACS {node.name} does not do that for us (status 0122); see what it allows"
-            f" {node.own_aet} to do"
-        )
-    if code != 0x0000:
-        raise PacsError(f"the PACS {node.name} could not do it (status {code:04X}); see its own log")
-
-
-def _status(node: DimseNode, status: Dataset) -> int:
-    if "Status" not in status:
-        raise PacsError(f"the PACS {node.name} broke the connection off or did not answer in time")
-    return int(status.Status)
+            require_success(node, status)
