@@ -1,4 +1,4 @@
-"""The container, without an engine: its files fit together, and what they say works as a plain shell does it."""
+"""The container, without an engine: its files fit together, and a plain shell does what they say."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from medvqa.simulated_study import write_simulated_study
 
 SERVICES: dict[str, Any] = COMPOSE["services"]
 OWN = {name: service for name, service in SERVICES.items() if service["image"] == "medvqa"}
-PASSWORD = "a word' with $igns"
+PASSWORD = "a word' with $igns"  # noqa: S105
 
 
 def test_the_dockerfile_copies_what_there_is_and_ends_as_nobody_special() -> None:
@@ -243,7 +243,7 @@ def test_the_archive_runs_with_its_settings(place: Path) -> None:
 
     def answers() -> bool:
         try:
-            with urllib.request.urlopen(  # noqa: S310
+            with urllib.request.urlopen(
                 f"http://127.0.0.1:{port}{settings['DicomWeb']['Root']}studies", timeout=5
             ) as reply:
                 return json.loads(reply.read() or b"[]") == []
