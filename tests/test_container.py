@@ -1,4 +1,4 @@
-"""The container, without an engine: its files fit together, and what they say works in a plain shell."""
+"""The container, without an engine: its files fit together, and a plain shell does what they say."""
 
 from __future__ import annotations
 

@@ -88,6 +88,7 @@ def deidentify(
     require_ocr()
     found = find_instances(paths, limits=order.limits)
     _check(order, found)
+    _require_room(session, order, found)
     texts = find_text(found.instances, limits=order.limits, on_instance=on_instance)
     tasks = [
         Task(
@@ -110,7 +111,6 @@ def deidentify(
         ),
         not_dicom=found.not_dicom,
     )
-    _require_room(order, report)
     way_back = None if order.map is None else _describe_map([task for task, _ in cleaned], report)
     _record(session, report, [task.instance.study_instance_uid for task in tasks], way_back=way_back)
     report_file = _write(order, report, cleaned, way_back)
@@ -175,11 +175,12 @@ def _new_uid(session: Session, uid: str | None, order: Order) -> str | None:
     return Replacements(key=session.key, code="", subject="").new_uid(uid)
 
 
-def _require_room(order: Order, report: Report) -> None:
-    for study in {one.study_instance_uid for one in report.instances}:
-        if (order.out / study).exists():
+def _require_room(session: Session, order: Order, found: Found) -> None:
+    for study in {one.study_instance_uid for one in found.instances}:
+        copy = _new_uid(session, study, order)
+        if (order.out / str(copy)).exists():
             raise DeidentificationError(
-                f"{order.out} already holds a copy of this study, {study}; name another folder, or remove it"
+                f"{order.out} already holds a copy of this study, {copy}; name another folder, or remove it"
             )
 
 
