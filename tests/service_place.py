@@ -136,12 +136,12 @@ def events(place: Path, **matching: Any) -> list[Event]:
         return list(log.read(Filter(**matching)))
 
 
-def dicom(seed: int = 0, **elements: Any) -> bytes:
+def dicom(seed: int = 0, *, number: int = 1, **elements: Any) -> bytes:
     """One MR slice of noise, as a file."""
     stored = np.random.default_rng(seed).integers(0, 900, (64, 48)).astype(np.int16)
     written = BytesIO()
     given = {"Modality": "MR", "RescaleSlope": None, "RescaleIntercept": None, **elements}
-    image(stored, **given).save_as(written, enforce_file_format=True)
+    image(stored, number=number, **given).save_as(written, enforce_file_format=True)
     return written.getvalue()
 
 

@@ -117,7 +117,11 @@ def test_the_answer_of_another_patient_is_not_shown_again(
     ask(client, dicom(PatientID="one"), "Is there a tumor?")
     other = ask(client, dicom(PatientID="two"), "Is there a tumor?").json()
     assert other["recalled"] is None
-    assert len(model.asked) == 2
+    # The same file beside one of somebody else: nobody can say whose the study is.
+    mixed = [("image", dicom(PatientID="one")), ("image", dicom(1, number=2, PatientID="two"))]
+    asked = {"question": "Is there a tumor?", "image_number": "1"}
+    assert client.post("/v1/ask", files=mixed, data=asked).json()["recalled"] is None
+    assert len(model.asked) == 3
     assert not events(tmp_path, action="recall")
 
 

@@ -32,9 +32,14 @@ def lazy_group(commands: Commands) -> type[typer.core.TyperGroup]:
 
 def load_command(name: str, place: str) -> Any:
     """Import what `place` names, a function or a `typer.Typer`, and make it the command of that name."""
-    module, _, attribute = place.partition(":")
-    exposed = getattr(import_module(module), attribute)
+    exposed = load_named(place)
     if not isinstance(exposed, typer.Typer):
         command, exposed = exposed, typer.Typer(add_completion=False)
         exposed.command(name)(command)
     return typer.main.get_command(exposed)
+
+
+def load_named(place: str) -> Any:
+    """Import what `place` names, `module:attribute`, when it is needed."""
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(module), attribute)

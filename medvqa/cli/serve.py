@@ -7,6 +7,7 @@ import typer
 
 from audit import Log
 from medvqa.access import PERMISSIONS, Role
+from medvqa.cli.lazy import load_named
 from medvqa.cli.opening import quieten_libraries
 from medvqa.cli.options import AdapterOption, AuditOption
 from medvqa.errors import ServiceError
@@ -56,9 +57,8 @@ def serve(
         _say("keys and images go over the network in the clear; give --tls-certificate and --tls-key")
     if replicas is not None:
         _say(f"starting {replicas} replicas on Ray; then listening on {host}:{port}")
-        # Ray takes seconds to import, and is no part of the extra.
-        from medvqa.service.ray_deployment import run_replicas
-
+        # Ray takes seconds to import, and is no part of the extra `serve`.
+        run_replicas = load_named("medvqa.service.ray_deployment:run_replicas")
         run_replicas(
             settings, host=host, port=port, replicas=replicas, address=address, certificate=certificate
         )
