@@ -196,6 +196,7 @@ def test_a_row_that_was_tampered_with_stops_the_export(log: audit.Log, form: For
         exported(log, form)
 
 
+@pytest.mark.slow
 def test_a_long_trail_is_not_held_in_memory(log: audit.Log) -> None:
     text = "x" * 5000
     log.append_all([audit.Entry(agent="a", action="ask", subject="b", entity={"text": text})] * 6000)

@@ -132,6 +132,7 @@ def test_questions_of_a_file_keep_their_groups(lines: Path) -> None:
     assert [subject.group for subject in read_lines(lines, seed=0)] == [one.group for one in subjects]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"the real images are not at {REAL}; see datasets/README.md")
 def test_held_out_pictures_are_asked_in_both_wordings(default_model: HuggingFaceModel) -> None:
     subjects = held_out_subjects(REAL, seed=1, limit=4)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from command_line import run_medvqa
 from pydicom import dcmread
+from reported import answer
 from test_dicom_out import task_done
-from test_reports import answer
 
 from audit import Entry, Event, Log
 from audit.errors import AppendError

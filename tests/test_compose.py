@@ -243,6 +243,7 @@ def test_gated_attention_is_what_words_find_in_the_image() -> None:
     assert torch.allclose(looks[0][:, :, place:].sum(-1), torch.ones(1, 4, length - place), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [PARTS[0], GATED, PARTS[2]], ids="-".join)
 def test_several_images_stand_where_the_message_has_them(parts: tuple[str, str, Bridge]) -> None:
     model = seeing(parts)

@@ -179,6 +179,7 @@ def outcomes(seed: int = 0) -> list[Outcome]:
     ]
 
 
+@pytest.mark.slow
 def test_measuring_fits_one_half_and_measures_the_other() -> None:
     measured = measure_confidence(outcomes(), alpha=0.1, seed=3)
     figures = measured.figures

@@ -14,10 +14,11 @@ import pytest
 from dicom_builder import enhanced, image, item, write
 from dicom_validity import require_consistent, require_valid
 from PIL import Image as PillowImage
-from pydicom import Dataset, dcmread
+from pydicom import DataElement, Dataset, dcmread
+from pydicom.config import IGNORE
 from pydicom.sr.codedict import codes
 from pypdf import PdfReader
-from test_reports import answer
+from reported import answer
 from tiny_models import IDENTITY
 
 from audit import Log
@@ -152,6 +153,19 @@ def test_each_form_joins_the_study_and_is_valid(session: Session, path: Path, tm
     require_consistent(files)
     assert before == {file: file.read_bytes() for file in path.iterdir()}
     assert len({one.dataset.SeriesInstanceUID for one in made}) == 5
+
+
+def test_values_that_programs_find_odd_are_quoted_nowhere(session: Session, path: Path) -> None:
+    for file in path.iterdir():
+        odd = dcmread(file)
+        odd["PatientBirthDate"] = DataElement("PatientBirthDate", "DA", "CANARY", validation_mode=IGNORE)
+        odd.save_as(file)
+    answer(session, read_study(path), "yes")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        made = objects(session, path, forms=["sr", "pdf"])
+        assert reread(made[0]).get_item("PatientBirthDate").value == b"CANARY"
+    assert not [one for one in warned if "CANARY" in str(one.message)]
 
 
 def test_results_beside_their_study_are_no_images_of_it(session: Session, path: Path) -> None:

@@ -20,8 +20,8 @@ from pydicom.uid import (
     MultiFrameTrueColorSecondaryCaptureImageStorage,
     UltrasoundImageStorage,
 )
+from reported import answer
 from test_dicom_out import hot, task_done
-from test_reports import answer
 
 from audit import Log
 from medvqa.dicom_out import DicomObject, make_objects

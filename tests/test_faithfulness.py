@@ -219,6 +219,7 @@ def test_only_the_end_of_a_model_is_shuffled() -> None:
     assert torch.equal(last.flatten().sort().values, before[1].flatten().sort().values)
 
 
+@pytest.mark.slow
 def test_a_method_that_draws_the_image_outlasts_random_weights(
     default_model: HuggingFaceModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

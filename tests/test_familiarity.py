@@ -67,7 +67,10 @@ def test_what_is_no_familiar_image_is_refused(shipped: HuggingFaceModel, name: s
     assert notice.code == "unfamiliar_image"
 
 
-@pytest.mark.parametrize("organ", ["brain", "chest", "breast"])
+@pytest.mark.parametrize(
+    "organ",
+    [pytest.param("brain", marks=pytest.mark.slow), "chest", pytest.param("breast", marks=pytest.mark.slow)],
+)
 def test_phantoms_like_those_of_training_pass(shipped: HuggingFaceModel, organ: Any) -> None:
     rng = np.random.default_rng(12)
     refused = sum(

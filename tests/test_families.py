@@ -175,6 +175,7 @@ def test_heatmaps_have_the_image_s_shape(family: str) -> None:
     )
 
 
+@pytest.mark.slow
 @every_family
 def test_every_method_draws_every_family(family: str) -> None:
     model, image = tiny(family), noise(40, 130)

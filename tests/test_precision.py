@@ -98,6 +98,7 @@ def test_what_cannot_be_is_refused() -> None:
         load_settings(precision="int4")
 
 
+@pytest.mark.slow
 def test_an_answer_replays_in_the_precision_it_was_given_in(
     tmp_path: Path, rounded: HuggingFaceModel
 ) -> None:

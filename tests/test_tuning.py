@@ -297,6 +297,7 @@ def test_every_family_learns_by_the_same_command(family: str, data: Path, bases:
         assert_learned(tuned, data, base, out)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(data: Path, bases: Any, tmp_path: Path) -> None:
     base, settings = bases("llava"), {"augment": True, "validate_every": 4, "save_every": 2}
     tune(data, base, tmp_path / "whole", **settings)
@@ -350,6 +351,7 @@ def test_bfloat16_learns_too(data: Path, bases: Any, tmp_path: Path) -> None:
     assert all(value.dtype == torch.float32 for value in load_file(tmp_path / WEIGHTS).values())
 
 
+@pytest.mark.slow
 def test_a_run_without_gain_is_stopped_and_the_best_step_kept(data: Path, bases: Any, tmp_path: Path) -> None:
     tuned = tune(data, bases("llava"), tmp_path, epochs=40, patience=2, learning_rate=0.5)
     assert tuned.finished

@@ -14,11 +14,12 @@ from medvqa.assistant import open_study
 from medvqa.cli.opening import open_assistant, quieten_libraries
 from medvqa.cli.options import AdapterOption, AuditOption, JsonOption, StudyArgument, UidOption
 from medvqa.dicom_out import FORMS, DicomObject, Form, describe_objects, make_objects
+from medvqa.digests import digest_model
 from medvqa.errors import ReviewError, TaskError
 from medvqa.reading.places import find_images
-from medvqa.reading.stories import find_same, read_stories
+from medvqa.reading.stories import read_stories
 from medvqa.reports import Report, compose
-from medvqa.reports.report import why_struck
+from medvqa.reports.report import show_image, why_struck
 from medvqa.sessions import Session, begin_configured_session
 from medvqa.settings import Settings, load_settings
 from medvqa.tasks.results import Masks
@@ -119,10 +120,10 @@ def _explain(study: Study, method: HeatmapMethod, settings: Settings, session: S
             place = find_images(study, [story]).get(story.answer_id)
             if place is None:
                 continue
-            image = study.images[place]
-            if find_same([story], image, story.question, assistant.model.identity) is None:
+            image, as_asked = show_image(study, place, story)
+            if not as_asked or story.answered.model != digest_model(assistant.model.identity):
                 typer.echo(
-                    f"{story.answer_id} is not explained: another model gave it, or it saw another window",
+                    f"{story.answer_id} is not explained: another model gave it, or it looks otherwise",
                     err=True,
                 )
                 continue

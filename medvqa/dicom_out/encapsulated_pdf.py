@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
     from medvqa.dicom_out.provenance import Origin
     from medvqa.dicom_out.sources import SourceImage
-    from medvqa.reports import Report
+    from medvqa.reports import Document
 
 
-def encapsulated_pdf(report: Report, origin: Origin, sources: Sequence[SourceImage]) -> SOPClass:
+def encapsulated_pdf(document: Document, origin: Origin, sources: Sequence[SourceImage]) -> SOPClass:
     """The report as `medvqa report` writes it; it names the patient by pseudonym, its header by name.
 
     Args:
-        report: Of one study.
+        document: The report of one study.
         origin: Of the object.
         sources: Of the images asked about, the first of which says whose study it is.
     """
     source = sources[0]
-    content = write_pdf(report)
-    document = SOPClass(
+    content = write_pdf(document)
+    made = SOPClass(
         study_instance_uid=source.stand_in.StudyInstanceUID,
         sop_class_uid=EncapsulatedPDFStorage,
         modality="DOC",
@@ -40,18 +40,18 @@ def encapsulated_pdf(report: Report, origin: Origin, sources: Sequence[SourceIma
         patient_sex="",
         **identify(origin, source, series="Report: research, not for diagnosis"),
     )
-    document.ConversionType = "SYN"
-    document.AcquisitionDateTime = None
-    document.BurnedInAnnotation = _burned_in(sources)
-    document.VerificationFlag = "UNVERIFIED" if report.status == "preliminary" else "VERIFIED"
-    document.DocumentTitle = "Report of questions about one study: research, not for diagnosis"
-    document.ConceptNameCodeSequence = []
-    document.SourceInstanceSequence = [_reference(one) for one in _distinct(sources)]
-    document.MIMETypeOfEncapsulatedDocument = "application/pdf"
-    document.EncapsulatedDocument = content + b"\0" * (len(content) % 2)
-    document.EncapsulatedDocumentLength = len(content)
-    finish(document, origin, source.header)
-    return document
+    made.ConversionType = "SYN"
+    made.AcquisitionDateTime = None
+    made.BurnedInAnnotation = _burned_in(sources)
+    made.VerificationFlag = "UNVERIFIED" if document.status == "preliminary" else "VERIFIED"
+    made.DocumentTitle = "Report of questions about one study: research, not for diagnosis"
+    made.ConceptNameCodeSequence = []
+    made.SourceInstanceSequence = [_reference(one) for one in _distinct(sources)]
+    made.MIMETypeOfEncapsulatedDocument = "application/pdf"
+    made.EncapsulatedDocument = content + b"\0" * (len(content) % 2)
+    made.EncapsulatedDocumentLength = len(content)
+    finish(made, origin, source.header)
+    return made
 
 
 def _burned_in(sources: Sequence[SourceImage]) -> str:

@@ -28,7 +28,7 @@ from pydicom.sr.codedict import codes
 from medvqa.dicom.instances import derive_uid
 from medvqa.dicom_out import coding
 from medvqa.dicom_out.provenance import FAMILY, MANUFACTURER, describe_model, own_version
-from medvqa.reports.wording import describe_answer, describe_people, describe_source
+from medvqa.reports.wording import describe_checks, describe_people, describe_source
 from medvqa.types import NOT_FOR_DIAGNOSIS
 
 if TYPE_CHECKING:
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
     from medvqa.dicom_out.provenance import Origin
     from medvqa.dicom_out.regions import Region
     from medvqa.dicom_out.sources import SourceImage
-    from medvqa.reports import Statement
+    from medvqa.reports import Document, Statement
 
 _MOST_OUTLINES = 5
 """Of one region: beyond them a map is scattered, and boxes around its specks say nothing."""
 
 
 def answer_group(
-    statement: Statement, origin: Origin, source: SourceImage
+    statement: Statement, document: Document, origin: Origin, source: SourceImage
 ) -> MeasurementsAndQualitativeEvaluations:
     """An answer: confidence as its measurement, verdict and review as its evaluations, the rest as text."""
     checks: Any = statement.entity["checks"]
@@ -67,7 +67,7 @@ def answer_group(
             )
         ],
     )
-    _add_texts(group, _texts(statement))
+    _add_texts(group, _texts(statement, document))
     return group
 
 
@@ -100,7 +100,7 @@ def region_groups(
     return groups
 
 
-def _texts(statement: Statement) -> Iterator[tuple[CodedConcept, str]]:
+def _texts(statement: Statement, document: Document) -> Iterator[tuple[CodedConcept, str]]:
     """All that is said in words, in the order in which it is read."""
     yield coding.LIMITATION, NOT_FOR_DIAGNOSIS
     yield coding.QUESTION, statement.story.question
@@ -110,11 +110,13 @@ def _texts(statement: Statement) -> Iterator[tuple[CodedConcept, str]]:
     if statement.struck is not None:
         yield coding.NOT_RELIED_ON, f"Not relied on. The model said: {statement.struck}"
         yield coding.REASON, str(statement.reason)
-    for name, value in describe_answer(statement):
+    (asked,) = (one for one in document.asked if one.answer_id == statement.story.answer_id)
+    (model,) = (one for one in document.models if one.digest == asked.model)
+    for name, value in describe_checks(asked):
         yield coding.CHECKS, f"{name}: {value}"
-    for name, value in describe_people(statement):
+    for name, value in describe_people(asked):
         yield coding.PERSON, f"{name}: {value}"
-    yield coding.SOURCE, describe_source(statement)
+    yield coding.SOURCE, describe_source(asked, model)
 
 
 def _add_texts(group: Any, texts: Any) -> None:

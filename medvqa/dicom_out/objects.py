@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
@@ -22,6 +21,7 @@ from medvqa.errors import DicomError
 from medvqa.reading.places import find_images
 from medvqa.reading.stories import Story
 from medvqa.records import heatmap_sha256
+from medvqa.reports import document_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from audit import JSON, Event
     from medvqa.dicom_out.regions import Region
     from medvqa.dicom_out.sources import SourceImage
-    from medvqa.reports import Report, Statement
+    from medvqa.reports import Document, Report, Statement
     from medvqa.sessions import Session
     from medvqa.tasks.results import Masks
     from medvqa.types import Study
@@ -116,18 +116,18 @@ def make_objects(
             "the trail holds no answer about an image of this study, nor boxes, so no result could refer to "
             "anything; ask first, give the outlines that a task wrote, or name the study as it was then"
         )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom and highdicom quote values, which may be a patient's
-        sources = _read_sources(path_of_the_study, study, places)
-        made: list[DicomObject] = []
-        for statement in statements:
-            if statement.story.answer_id in sources:
-                made.extend(_of_answer(statement, sources[statement.story.answer_id], forms))
-        for event, regions in results:
-            if event.subject in sources:
-                made.extend(_of_result(event, regions, sources[event.subject], forms))
-        if report is not None and "pdf" in forms:
-            made.append(_of_report(session, report, tuple(sources.values())))
+    sources = _read_sources(path_of_the_study, study, places)
+    made: list[DicomObject] = []
+    document = None if report is None else document_of(_settled(session, report))
+    for statement in statements:
+        if document is not None and statement.story.answer_id in sources:
+            source = sources[statement.story.answer_id]
+            made.extend(_of_answer(statement, document, source, forms))
+    for event, regions in results:
+        if event.subject in sources:
+            made.extend(_of_result(event, regions, sources[event.subject], forms))
+    if document is not None and "pdf" in forms:
+        made.append(_of_report(document, statements, tuple(sources.values())))
     return tuple(sorted(made, key=lambda one: FORMS.index(one.form)))
 
 
@@ -141,17 +141,18 @@ def _read_sources(path: Path, study: Study, places: Mapping[str, int]) -> dict[s
     return {subject: described[place] for subject, place in places.items()}
 
 
-def _of_answer(statement: Statement, source: SourceImage, forms: Collection[Form]) -> Iterator[DicomObject]:
+def _of_answer(
+    statement: Statement, document: Document, source: SourceImage, forms: Collection[Form]
+) -> Iterator[DicomObject]:
     heatmap = None if statement.struck is not None else statement.heatmap
-    pins = () if heatmap is None else (heatmap_sha256(heatmap),)
     region = None if heatmap is None else region_of_heatmap(heatmap)
     answer_id, question = statement.story.answer_id, statement.story.question
 
     def origin(form: Form) -> Origin:
-        return Origin(form=form, subject=answer_id, events=_told(statement), pins=pins)
+        return Origin(form=form, subject=answer_id, events=_told(statement), pins=_pins(statement))
 
     if "sr" in forms:
-        yield _made("sr", report_answer(statement, region, origin("sr"), source), answer_id)
+        yield _made("sr", report_answer(statement, document, region, origin("sr"), source), answer_id)
     if heatmap is None or statement.image is None:
         return
     if "map" in forms and source.has_plane:
@@ -175,15 +176,16 @@ def _of_result(
         yield _made("seg", segmentation(regions, origin("seg"), source), event.subject)
 
 
-def _of_report(session: Session, report: Report, sources: tuple[SourceImage, ...]) -> DicomObject:
-    shown = (one.heatmap for one in report.statements if one.heatmap is not None)
+def _of_report(
+    document: Document, statements: Sequence[Statement], sources: tuple[SourceImage, ...]
+) -> DicomObject:
     origin = Origin(
         form="pdf",
-        subject=report.study_instance_uid,
-        events=tuple(event for statement in report.statements for event in _told(statement)),
-        pins=tuple(map(heatmap_sha256, shown)),
+        subject=document.study.study_instance_uid,
+        events=tuple(event for statement in statements for event in _told(statement)),
+        pins=tuple(pin for statement in statements for pin in _pins(statement)),
     )
-    return _made("pdf", encapsulated_pdf(_settled(session, report, origin), origin, sources), None)
+    return _made("pdf", encapsulated_pdf(document, origin, sources), None)
 
 
 def _made(form: Form, dataset: Dataset, answer_id: str | None) -> DicomObject:
@@ -196,9 +198,16 @@ def _told(statement: Statement) -> tuple[Event, ...]:
     return (story.answered, *story.reviews, *story.signatures, *story.addenda)
 
 
-def _settled(session: Session, report: Report, origin: Origin) -> Report:
+def _pins(statement: Statement) -> tuple[str, ...]:
+    return () if statement.heatmap is None else (heatmap_sha256(statement.heatmap),)
+
+
+def _settled(session: Session, report: Report) -> Report:
     """The report as of the last event in it, so that the same answers give the same document."""
-    size = max(event.sequence for event in origin.events)
+    events = [event for statement in report.statements for event in _told(statement)]
+    size = max(event.sequence for event in events)
     with session.log.reading() as connection:
         root = read_root(connection, size).hex()
-    return replace(report, issued=origin.made, tree=TreeHead(size=size, root=root))
+    return replace(
+        report, issued=max(event.recorded for event in events), tree=TreeHead(size=size, root=root)
+    )

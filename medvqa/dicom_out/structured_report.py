@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from medvqa.dicom_out.provenance import Origin
     from medvqa.dicom_out.regions import Region
     from medvqa.dicom_out.sources import SourceImage
-    from medvqa.reports import Statement
+    from medvqa.reports import Document, Statement
 
 
 def report_answer(
-    statement: Statement, region: Region | None, origin: Origin, source: SourceImage
+    statement: Statement, document: Document, region: Region | None, origin: Origin, source: SourceImage
 ) -> ComprehensiveSR:
     """What a report says of one answer.
 
@@ -44,6 +44,7 @@ def report_answer(
 
     Args:
         statement: Of the answer.
+        document: The report that it is of, as plain data.
         region: That its heatmap marks, where that is to be shown.
         origin: Of the object.
         source: What was asked about.
@@ -51,8 +52,8 @@ def report_answer(
     marked = [] if region is None else region_groups(region, origin, source)
     review = statement.story.review
     person = None if review is None else _person(str(review.entity["reviewer"]))
-    document = _document(
-        [answer_group(statement, origin, source), *marked],
+    made = _document(
+        [answer_group(statement, document, origin, source), *marked],
         origin,
         source,
         person=person,
@@ -60,10 +61,10 @@ def report_answer(
     )
     signatures = _signatures(statement)
     if signatures:
-        organization = str(source.header.get("InstitutionName") or "not stated")
-        document.VerificationFlag = "VERIFIED"
-        document.VerifyingObserverSequence = [_verifying(one, organization) for one in signatures]
-    return document
+        organization = cut(str(source.header.get("InstitutionName") or "not stated"))
+        made.VerificationFlag = "VERIFIED"
+        made.VerifyingObserverSequence = [_verifying(one, organization) for one in signatures]
+    return made
 
 
 def report_regions(regions: Sequence[Region], origin: Origin, source: SourceImage) -> ComprehensiveSR:
