@@ -165,7 +165,7 @@ def _answer(
         return (one for one in group if isinstance(one, Refusal))
     record(log, *(records.ask(one.by, one.request, heatmap=one.heatmap) for one in asked))
     try:
-        ends = _compute(model, [_gate(log, model, one, unfamiliar=unfamiliar) for one in asked])
+        ends = _compute(model, _gate(log, model, asked, unfamiliar=unfamiliar))
     except Exception as error:
         record(log, *(records.fail(one.by, one.request, error) for one in asked))
         raise
@@ -178,20 +178,51 @@ def _answer(
     return (one if isinstance(one, Refusal) else next(answered) for one in group)
 
 
-def _gate(log: Log, model: VisionLanguageModel, one: Asking, *, unfamiliar: Unfamiliar) -> _LetIn | Refusal:
+def _gate(
+    log: Log, model: VisionLanguageModel, asked: Sequence[Asking], *, unfamiliar: Unfamiliar
+) -> list[_LetIn | Refusal]:
+    """Let questions in or refuse them; an image is looked at once, however many are about it."""
+    seen: dict[int, _Seen | GateError] = {}
+    gated: list[_LetIn | Refusal] = []
+    for one in asked:
+        image = one.request.image
+        if id(image) not in seen:
+            try:
+                seen[id(image)] = _look(log, model, one, unfamiliar=unfamiliar)
+            except GateError as error:
+                seen[id(image)] = error
+        found = seen[id(image)]
+        gated.append(Refusal(error=found) if isinstance(found, GateError) else _let_in(model, one, found))
+    return gated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """What the gate noticed about an image that it lets through."""
+
+    noticed: tuple[Notice, ...]
+    familiar: bool
+
+
+def _look(log: Log, model: VisionLanguageModel, one: Asking, *, unfamiliar: Unfamiliar) -> _Seen:
     image = one.request.image
-    try:
-        require_running(log, image.ref.study_instance_uid)
-        sent = refuse_to_send(model, one.study)
-        if one.heatmap is not None:
-            require_method(one.heatmap, model)
-        noticed = check_image(image, modalities=model.modalities)
-        strange = check_familiarity(model, image, unfamiliar=unfamiliar)
-        if is_open(model):
-            model.prompt(image, one.request.question)  # a question that is too long keeps no other waiting
-    except (GateError, QuestionError) as error:
-        return Refusal(error=error)
-    return _LetIn(asking=one, warnings=(*one.warnings, *sent, *noticed, *strange), familiar=not strange)
+    require_running(log, image.ref.study_instance_uid)
+    sent = refuse_to_send(model, one.study)
+    noticed = check_image(image, modalities=model.modalities)
+    strange = check_familiarity(model, image, unfamiliar=unfamiliar)
+    return _Seen(noticed=(*sent, *noticed, *strange), familiar=not strange)
+
+
+def _let_in(model: VisionLanguageModel, one: Asking, seen: _Seen) -> _LetIn | Refusal:
+    if one.heatmap is not None:
+        require_method(one.heatmap, model)
+    if is_open(model):
+        try:
+            # One that the model cannot read keeps no other waiting.
+            model.prompt(one.request.image, one.request.question)
+        except QuestionError as error:
+            return Refusal(error=error)
+    return _LetIn(asking=one, warnings=(*one.warnings, *seen.noticed), familiar=seen.familiar)
 
 
 def _compute(model: VisionLanguageModel, gated: Sequence[_LetIn | Refusal]) -> list[Outcome | Refusal]:

@@ -169,8 +169,16 @@ class HuggingFaceModel:
         Raises:
             QuestionError: As for `generate`.
         """
-        prompts = [self.prompt(image, question) for image, question, _ in asked]
-        return self._network.log_likelihoods(prompts, [answer for _, _, answer in asked])
+        # Answers to the same question are compared with the same pictures, and often alike: once is enough.
+        distinct = {
+            (id(image), question, answer): place for place, (image, question, answer) in enumerate(asked)
+        }
+        places = sorted(distinct.values())
+        found = self._network.log_likelihoods(
+            [self.prompt(*asked[place][:2]) for place in places], [asked[place][2] for place in places]
+        )
+        known = dict(zip(places, found, strict=True))
+        return [known[distinct[id(image), question, answer]] for image, question, answer in asked]
 
     def encode(self, image: Image, question: str = "?") -> EncodedImage:
         """The image after the vision tower; kept, so that the next question about it finds it.

@@ -147,14 +147,18 @@ class Network:
             torch.cat([prompt.input_ids[0, prefix.input_ids.shape[1] :], prompt.input_ids.new_tensor(answer)])
             for prefix, prompt, answer in zip(prefixes, prompts, answers, strict=True)
         ]
+        ends = torch.tensor([len(row) for row in rows])
+        first = int(min(ends - torch.tensor([len(answer) for answer in answers]))) - 1
         logits = self.module(
             input_ids=torch.nn.utils.rnn.pad_sequence(rows, batch_first=True),
             past_key_values=self.resume(prefixes),
             use_cache=True,
+            # What comes before the first answer predicts none of its tokens.
+            logits_to_keep=int(max(ends)) - first,
         ).logits
         return [
-            chosen(logits[place : place + 1, : len(row)], answer).sum().item()
-            for place, (row, answer) in enumerate(zip(rows, answers, strict=True))
+            chosen(logits[place : place + 1, : end - first], answer).sum().item()
+            for place, (end, answer) in enumerate(zip(ends.tolist(), answers, strict=True))
         ]
 
     @property

@@ -24,7 +24,7 @@ from medvqa.reports.document import (
     StudyPart,
     TreeHead,
 )
-from medvqa.reports.pictures import draw_pictures
+from medvqa.reports.pictures import Drawn, draw_pictures
 from medvqa.reports.wording import STATUS
 from medvqa.types import NOT_FOR_DIAGNOSIS
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 def document_of(report: Report) -> Document:
     """A report as plain data, pictures included."""
     statements = report.statements
+    drawn: Drawn = {}
     models = {str(one.story.answered.model): one.entity["model"] for one in statements}
     return Document(
         notice=NOT_FOR_DIAGNOSIS,
@@ -48,7 +49,7 @@ def document_of(report: Report) -> Document:
         ),
         answers=tuple(_held(one, one.held) for one in statements if one.held is not None),
         struck_out=tuple(_struck(one, one.struck) for one in statements if one.struck is not None),
-        asked=tuple(_asked(one) for one in statements),
+        asked=tuple(_asked(one, drawn) for one in statements),
         models=tuple(_model(digest, model) for digest, model in models.items()),
         tree=TreeHead(size=report.tree.size, root=report.tree.root),
     )
@@ -73,7 +74,7 @@ def _struck(statement: Statement, words: str) -> Struck:
     )
 
 
-def _asked(statement: Statement) -> Asked:
+def _asked(statement: Statement, drawn: Drawn) -> Asked:
     story = statement.story
     image: Any = statement.entity["image"]
     warnings: Any = statement.entity["warnings"]
@@ -98,7 +99,7 @@ def _asked(statement: Statement) -> Asked:
         row=_row(story.answered),
         pictures=tuple(
             Picture(kind=kind, caption=caption, data=base64.b64encode(content).decode())
-            for kind, caption, content in draw_pictures(statement)
+            for kind, caption, content in draw_pictures(statement, drawn)
         ),
     )
 
