@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 from urllib.parse import urlsplit
 
-from medvqa.errors import SettingsError
+from medvqa.errors import PacsError, SettingsError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +64,18 @@ class DimseNode:
 
 
 PacsNode: TypeAlias = DicomwebNode | DimseNode
+
+
+def named_node(nodes: Mapping[str, PacsNode], name: str) -> PacsNode:
+    """The node of that name among those of the settings.
+
+    Raises:
+        PacsError: If there is none.
+    """
+    if name not in nodes:
+        known = f"those known are {', '.join(nodes)}" if nodes else "none is known"
+        raise PacsError(f"there is no PACS {name!r}: {known}; add a table [pacs.{name}] to medvqa.toml")
+    return nodes[name]
 
 
 def check_nodes(value: Any, place: str) -> dict[str, PacsNode]:

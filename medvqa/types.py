@@ -35,6 +35,7 @@ Precision: TypeAlias = Literal["fp32", "bf16", "int8", "8bit", "4bit"]
 float32. `8bit` and `4bit`: all linear layers', by bitsandbytes on an NVIDIA GPU."""
 HeatmapLevel: TypeAlias = Literal["good", "weak", "chance"]
 """Of a heatmap: better than random maps and edges; than random maps alone; no better than random maps."""
+ReportForm: TypeAlias = Literal["html", "pdf", "json", "fhir-r4", "fhir-r5"]
 Verdict: TypeAlias = Literal["grounded", "fragile", "image_blind", "unsure"]
 ReviewVerdict: TypeAlias = Literal["agree", "amend", "reject"]
 """What a person made of an answer: right as it stands; right once corrected; wrong or of no use."""

@@ -33,6 +33,11 @@ class BatchFolder:
         """A file a study, by `StudySource.key`."""
         return self.path / "done"
 
+    @property
+    def incoming(self) -> Path:
+        """Where studies that are fetched from a PACS wait; each is removed once it is done."""
+        return self.path / "incoming"
+
     def studies(self, study_instance_uid: str) -> Path:
         """Where the reports of a study are."""
         return self.path / "studies" / study_instance_uid

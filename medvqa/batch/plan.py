@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from medvqa.question_sets import QuestionSet
-    from medvqa.reports import Form
     from medvqa.settings import Settings
+    from medvqa.types import ReportForm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class Batch:
     settings: Settings
     questions: QuestionSet
     folder: Path
-    forms: tuple[Form, ...] = ("html", "json")
+    forms: tuple[ReportForm, ...] = ("html", "json")
     together: int = 8
     """Studies that a process answers together; memory grows with it."""
     actors: int | None = None

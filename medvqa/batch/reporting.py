@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, Any
 
 from medvqa.batch.answering import AnsweredStudy
@@ -48,6 +49,8 @@ def finish_study(
     else:
         outcome = _outcome(ended, status="failed", reason=ended.reason)
     folder.finish(ended.source.key, outcome)
+    if ended.source.node is not None:
+        shutil.rmtree(folder.incoming / str(ended.source.study_instance_uid), ignore_errors=True)
     return outcome
 
 

@@ -6,22 +6,21 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from medvqa.batch.folder import BatchFolder
 from medvqa.batch.plan import Batch, Progress
 from medvqa.batch.tables import write_tables
 from medvqa.errors import BatchError, MedvqaError
-from medvqa.reports import read_template
 
 try:
     import ray
-    from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
+    from ray.data import ActorPoolStrategy, DataContext
     from ray.exceptions import RayError
 
-    from medvqa.batch import steps
+    from medvqa.batch.rows import as_row, dump
 except ImportError as error:
     raise BatchError("batches need Ray Data; install it with pip install 'medvqa[batch]'") from error
 
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
 
 _WAIT_S = 60.0
 """How long the processes of a killed run may take to end."""
-_MODEL_SHARE, _BESIDE_SHARE = 0.6, 0.2
-"""Of a core: one that answers, where there is no GPU, and one that reads or writes beside it."""
+_MODEL_SHARE = 0.7
+"""Of the cores, for the processes that answer, where there is no GPU; the others read and write."""
 
 
 def run_batch(
@@ -77,7 +76,7 @@ def _describe(batch: Batch) -> dict[str, Any]:
         "model": batch.settings.model,
         "adapter": batch.settings.adapter,
         "forms": list(batch.forms),
-        "template": None if template is None else read_template(template).sha256,
+        "template": None if template is None else _named("medvqa.reports:read_template")(template).sha256,
     }
 
 
@@ -110,34 +109,72 @@ def _plan(batch: Batch, sources: Sequence[StudySource]) -> ray.data.Dataset:
     resources: Any = ray.cluster_resources()
     cores, gpus = max(1, int(resources.get("CPU", 1))), int(resources.get("GPU", 0))
     actors = batch.actors or gpus or cores
-    dumped = steps.dump(batch)
-    beside: dict[str, Any] = {
-        "num_cpus": _BESIDE_SHARE,
-        "compute": TaskPoolStrategy(size=max(1, actors // 2)),
-    }
+    dumped = dump(batch)
+    model_share, beside = _share_cores(cores, actors, gpus=gpus)
+    stream = ray.data.from_items(
+        [as_row(source) for source in sources], override_num_blocks=max(1, len(sources) // batch.together)
+    )
+    if any(source.node for source in sources):
+        stream = stream.map(_Step(name="medvqa.batch.fetching:fetch", batch=dumped), num_cpus=beside)
     return (
-        ray.data.from_items(
-            [steps.as_row(source) for source in sources],
-            override_num_blocks=max(1, len(sources) // batch.together),
-        )
-        .map(partial(steps.read, batch=dumped), **beside)
+        stream.map(_Step(name="medvqa.batch.steps:read", batch=dumped), num_cpus=beside)
         .map_batches(
-            steps.Answerer,
+            _Answerer,
             fn_constructor_args=(dumped, max(1, cores // actors)),
             batch_size=batch.together,
             batch_format="numpy",
-            num_cpus=_MODEL_SHARE,
+            num_cpus=model_share,
             num_gpus=1 if gpus else 0,
             compute=ActorPoolStrategy(size=actors),
         )
-        .map(partial(steps.report, batch=dumped), **beside)
+        .map(_Step(name="medvqa.batch.steps:report", batch=dumped), num_cpus=beside)
     )
+
+
+def _share_cores(cores: int, actors: int, *, gpus: int) -> tuple[float, float]:
+    """Cores for a process that answers, and for one that reads or writes beside it.
+
+    Without a GPU, half as many of the latter as there are cores fit beside those that answer: each takes
+    seconds of a core to start.
+    """
+    if gpus:
+        return 1, 1
+    left = (1 - _MODEL_SHARE) * cores / max(1, cores // 2)
+    return min(1.0, round(_MODEL_SHARE * cores / actors, 2)), round(left, 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """A step by its name: Ray's processes import the model libraries, which take seconds."""
+
+    name: str
+    batch: bytes
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        return _named(self.name)(row, self.batch)
+
+
+class _Answerer:
+    """`medvqa.batch.steps.Answerer`, by its name too."""
+
+    def __init__(self, batch: bytes, threads: int) -> None:
+        self._answer = _named("medvqa.batch.steps:Answerer")(batch, threads)
+
+    def __call__(self, rows: dict[str, Any]) -> dict[str, Any]:
+        return self._answer(rows)
+
+
+def _named(place: str) -> Any:
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(module), attribute)
 
 
 def _start(address: str | None) -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # or Ray would send statistics home
     # It warns, in C++, that actors cannot start anew once their arguments are lost: this process keeps them.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    # A process that read studies writes reports later, rather than a new one that imports all libraries anew.
+    os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "600000")
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         ray.init(

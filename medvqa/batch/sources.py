@@ -14,6 +14,8 @@ from medvqa.dicom.sources import DEFAULT_LIMITS, UNREADABLE, Limits, Source, fin
 from medvqa.errors import BatchError, DicomError
 from medvqa.raster import is_raster
 
+PACS = "pacs:"
+"""What a query of a PACS begins with, see `medvqa.batch.fetching`."""
 LISTED = "study"
 """Column of a list that names a file, folder or archive; `study_uid` may name a study in it."""
 
@@ -23,14 +25,16 @@ class StudySource:
     """Where one study of a batch is."""
 
     paths: tuple[Path, ...]
-    """Files, folders or archives that hold it, and perhaps others."""
+    """Files, folders or archives that hold it, and perhaps others; none before it is fetched."""
     study_instance_uid: str | None
     """None where that is told only by reading it."""
+    node: str | None = None
+    """Name of the PACS that it is fetched from."""
 
     @property
     def name(self) -> str:
-        """What a person knows it by: the path that was given, or the first of its files."""
-        return str(self.paths[0])
+        """What a person knows it by: the first of its paths, or where in a PACS it is."""
+        return str(self.paths[0]) if self.node is None else f"{PACS}{self.node} {self.study_instance_uid}"
 
     @property
     def key(self) -> str:

@@ -1,7 +1,6 @@
 """The three steps of a batch as functions of rows, for Ray's processes: read, answer, report.
 
-Rows of Ray Data are tables: a study goes through them as bytes. Each process opens the trail, the key and the
-template once, and holds the folder's lock while it lives.
+Each process opens the trail, the key and the template once, and holds the folder's lock while it lives.
 """
 
 from __future__ import annotations
@@ -11,13 +10,13 @@ from functools import cache
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-import ray.cloudpickle
 
 from audit import Log
 from medvqa.batch.answering import StudyAnswerer
 from medvqa.batch.folder import BatchFolder
 from medvqa.batch.preparing import FailedStudy, prepare_study
 from medvqa.batch.reporting import finish_study
+from medvqa.batch.rows import COLUMN, as_row, dump, load
 from medvqa.reports import read_template
 from medvqa.sessions import Session, join_session
 
@@ -26,12 +25,9 @@ if TYPE_CHECKING:
     from medvqa.batch.sources import StudySource
     from medvqa.reports import Template
 
-COLUMN = "study"
-"""Holds one study as bytes: its source, then what each step made of it."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
+class Place:
     """What a process of a batch works at."""
 
     batch: Batch
@@ -41,22 +37,28 @@ class _Place:
     template: Template | None
 
 
-def dump(value: object) -> bytes:
-    """What `pickle` makes of it, functions that were defined on the way included."""
-    pickle: Any = ray.cloudpickle
-    return pickle.dumps(value)
-
-
-def as_row(source: StudySource) -> dict[str, Any]:
-    """A study as the first step takes it."""
-    return {COLUMN: dump(source)}
+@cache
+def open_place(batch: bytes) -> Place:
+    """What this process works at; `batch` is a pickled `Batch`, here and below."""
+    opened: Batch = load(batch)
+    folder = BatchFolder(path=opened.folder)
+    template = opened.settings.report_template
+    return Place(
+        batch=opened,
+        folder=folder,
+        lock=folder.join(),
+        session=join_session(Log(opened.settings.audit_url), opened.settings),
+        template=None if template is None else read_template(template),
+    )
 
 
 def read(row: dict[str, Any], batch: bytes) -> dict[str, Any]:
-    """Read a study and decode what is asked about; `batch` is a pickled `Batch`, here and below."""
-    place = _open(batch)
-    prepared = prepare_study(place.session, _load(row[COLUMN]), place.batch.questions)
-    return {COLUMN: dump(prepared)}
+    """Read a study and decode what is asked about; one that failed before passes through."""
+    place = open_place(batch)
+    source: StudySource | FailedStudy = load(row[COLUMN])
+    if isinstance(source, FailedStudy):
+        return row
+    return as_row(prepare_study(place.session, source, place.batch.questions))
 
 
 class Answerer:
@@ -64,12 +66,12 @@ class Answerer:
 
     def __init__(self, batch: bytes, threads: int) -> None:
         """`threads` of the processor, for this process alone."""
-        opened = _open(batch).batch
+        opened = open_place(batch).batch
         self._answerer = StudyAnswerer(opened.settings, threads=threads, studies=opened.together)
 
     def __call__(self, rows: dict[str, Any]) -> dict[str, Any]:
         """Take and give columns; a study that failed before passes through."""
-        came = [_load(one) for one in rows[COLUMN]]
+        came = [load(one) for one in rows[COLUMN]]
         failed = [one for one in came if isinstance(one, FailedStudy)]
         answered = self._answerer.answer([one for one in came if not isinstance(one, FailedStudy)])
         ended = np.empty(len(came), dtype=object)
@@ -79,32 +81,12 @@ class Answerer:
 
 def report(row: dict[str, Any], batch: bytes) -> dict[str, Any]:
     """Write a study's reports; what is left of it is how it ended."""
-    place = _open(batch)
+    place = open_place(batch)
     outcome = finish_study(
         place.session,
         place.folder,
-        _load(row[COLUMN]),
+        load(row[COLUMN]),
         forms=place.batch.forms,
         template=place.template,
     )
     return {"status": outcome["status"]}
-
-
-def _load(dumped: bytes) -> Any:
-    """The other way; only what processes of this run wrote comes here."""
-    pickle: Any = ray.cloudpickle
-    return pickle.loads(dumped)
-
-
-@cache
-def _open(batch: bytes) -> _Place:
-    opened: Batch = _load(batch)
-    folder = BatchFolder(path=opened.folder)
-    template = opened.settings.report_template
-    return _Place(
-        batch=opened,
-        folder=folder,
-        lock=folder.join(),
-        session=join_session(Log(opened.settings.audit_url), opened.settings),
-        template=None if template is None else read_template(template),
-    )

@@ -11,13 +11,13 @@ import typer
 from audit import Log
 from medvqa.cli.opening import open_assistant, quieten_libraries
 from medvqa.cli.options import AdapterOption, AuditOption
-from medvqa.cli.pacs import named_node, quieten_pacs_libraries
+from medvqa.cli.pacs import quieten_pacs_libraries
 from medvqa.dicom.sources import DEFAULT_LIMITS
 from medvqa.listening.answering import Desk
 from medvqa.listening.inbox import opened
 from medvqa.listening.serving import Address, listen
 from medvqa.long_work import LongWork
-from medvqa.pacs_nodes import DimseNode, is_ae_title
+from medvqa.pacs_nodes import DimseNode, is_ae_title, named_node
 from medvqa.question_sets import read_question_set
 from medvqa.sessions import begin_configured_session
 from medvqa.settings import Settings, load_settings
@@ -55,7 +55,7 @@ def listen_for_studies(
     settings = load_settings(audit_url=audit, model=model, adapter=adapter)
     asked = read_question_set(questions)
     address = Address(aet=_title(aet, "--aet"), host=host, port=port, callers=_callers(accept_from, settings))
-    destination = None if send_to is None else named_node(settings, send_to)
+    destination = None if send_to is None else named_node(settings.pacs, send_to)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("medvqa.listening").setLevel(logging.INFO)
     work = LongWork()

@@ -7,11 +7,12 @@ import typer
 
 from audit import Log
 from medvqa.cli.options import AuditOption
-from medvqa.cli.pacs import NodeArgument, named_node, quieten_pacs_libraries
+from medvqa.cli.pacs import NodeArgument, quieten_pacs_libraries
 from medvqa.errors import PacsError
 from medvqa.pacs.finding import find
 from medvqa.pacs.pulling import pull_study
 from medvqa.pacs.queries import DEFAULT_LIMIT, FoundStudy, StudyQuery
+from medvqa.pacs_nodes import named_node
 from medvqa.pseudonyms import pseudonym
 from medvqa.sessions import Session, begin_configured_session
 from medvqa.settings import load_settings
@@ -54,7 +55,7 @@ def pull_studies(
         )
     quieten_pacs_libraries()
     settings = load_settings(audit_url=audit)
-    pacs = named_node(settings, node)
+    pacs = named_node(settings.pacs, node)
     session = begin_configured_session(Log(settings.audit_url), settings)
     found = find(session, pacs, query)
     if len(found) == limit:

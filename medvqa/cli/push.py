@@ -8,9 +8,10 @@ import typer
 
 from audit import Log
 from medvqa.cli.options import AuditOption
-from medvqa.cli.pacs import NodeArgument, named_node, quieten_pacs_libraries
+from medvqa.cli.pacs import NodeArgument, quieten_pacs_libraries
 from medvqa.errors import PacsError
 from medvqa.pacs.pushing import gather, push
+from medvqa.pacs_nodes import named_node
 from medvqa.sessions import begin_configured_session
 from medvqa.settings import load_settings
 
@@ -29,7 +30,7 @@ def push_files(
     """
     quieten_pacs_libraries()
     settings = load_settings(audit_url=audit)
-    pacs = named_node(settings, node)
+    pacs = named_node(settings.pacs, node)
     outgoing, others = gather(paths)
     if others:
         typer.echo(f"{others} files are left out, for they are no DICOM files", err=True)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 from rich.console import Console
@@ -12,26 +12,29 @@ from rich.markup import escape
 
 import medvqa
 from audit import Log
-from medvqa.assistant import open_study
-from medvqa.batch import Batch, Progress, find_studies
+from medvqa.batch import Batch, Progress, StudySource, find_studies
 from medvqa.batch.folder import BatchFolder
-from medvqa.cli.opening import open_assistant, quieten_libraries
+from medvqa.batch.sources import PACS
+from medvqa.cli.lazy import load_named
 from medvqa.cli.options import AdapterOption, AuditOption
 from medvqa.cli.progress import follow_batch
 from medvqa.question_sets import read_question_set
-from medvqa.reports import FORMS, Form, compose, form_of, issue, read_template, remake_heatmaps
-from medvqa.sessions import begin_configured_session
+from medvqa.sessions import Session, begin_configured_session
 from medvqa.settings import Settings, load_settings
-from medvqa.types import NOT_FOR_DIAGNOSIS
+from medvqa.types import NOT_FOR_DIAGNOSIS, ReportForm
 
-_ENDINGS = ", ".join(kind.suffix for kind in FORMS.values())
+_FORMS = get_args(ReportForm)
+_ENDINGS = ".html, .pdf, .json, .fhir.json, .fhir-r5.json"
 _NAMED = 20
 """Studies of which nothing came that are named on the screen; the table names all."""
 
 
 def report(
     studies: Annotated[
-        list[Path], typer.Argument(help="DICOM, PNG or JPEG files, folders, ZIP archives, or CSV lists.")
+        list[str],
+        typer.Argument(
+            help="DICOM, PNG or JPEG files, folders, ZIP archives, CSV lists, or pacs:NODE?modality=MR."
+        ),
     ],
     *,
     out: Annotated[
@@ -43,7 +46,7 @@ def report(
     ] = None,
     form: Annotated[
         list[str] | None,
-        typer.Option(help=f"Of a batch's reports, as often as wanted: {', '.join(FORMS)}. [html, json]"),
+        typer.Option(help=f"Of a batch's reports, as often as wanted: {', '.join(_FORMS)}. [html, json]"),
     ] = None,
     template: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Your own layout of .html; see docs/reports.md.")
@@ -70,7 +73,6 @@ def report(
     and nobody agreed with, is struck out. A batch that was stopped goes on where it was when the same command
     is given again; a study that cannot be read is named at the end and stops no other.
     """
-    quieten_libraries()
     settings = load_settings(
         audit_url=audit,
         model=model,
@@ -82,20 +84,21 @@ def report(
             raise typer.BadParameter(
                 "without --questions there is one study; name one, or a question set", param_hint="STUDIES"
             )
-        _report_one(settings, studies[0], out, heatmaps=heatmaps, templated=template is not None)
+        # What reads images takes seconds to import; a batch leaves that to its processes.
+        report_study = load_named("medvqa.cli.report_study:report_study")
+        report_study(settings, Path(studies[0]), out, heatmaps=heatmaps, templated=template is not None)
         return
-    unknown = [one for one in form or () if one not in FORMS]
+    unknown = [one for one in form or () if one not in _FORMS]
     if unknown:
-        raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(FORMS)}", param_hint="--form")
-    chosen: Sequence[Form] = [one for one in FORMS if one in (form or ("html", "json"))]
+        raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(_FORMS)}", param_hint="--form")
     asked = read_question_set(questions)
-    found = find_studies(studies)
-    begin_configured_session(Log(settings.audit_url), settings)
+    session = begin_configured_session(Log(settings.audit_url), settings)
+    found, left_out = _find(session, settings, studies)
     batch = Batch(
         settings=settings,
         questions=asked,
         folder=out,
-        forms=tuple(chosen),
+        forms=tuple(one for one in _FORMS if one in (form or ("html", "json"))),
         together=together,
         actors=actors,
         address=address,
@@ -103,36 +106,22 @@ def report(
     console = Console(stderr=True)
     started = time.monotonic()
     with follow_batch(console) as show:
-        ended = medvqa.run_batch(batch, found.studies, on_progress=show)
-    _summarise(console, ended, batch, left_out=found.left_out, seconds=time.monotonic() - started)
+        ended = medvqa.run_batch(batch, found, on_progress=show)
+    _summarise(console, ended, batch, left_out=left_out, seconds=time.monotonic() - started)
     if ended.failed:
         raise typer.Exit(medvqa.BatchError.exit_code)
 
 
-def _report_one(settings: Settings, study: Path, out: Path, *, heatmaps: bool, templated: bool) -> None:
-    form = form_of(out)
-    if form is None:
-        raise typer.BadParameter(f"{out.name} ends in none of {_ENDINGS}", param_hint="--out")
-    if templated and form != "html":
-        raise typer.BadParameter(f"a template writes .html, not {out.name}", param_hint="--template")
-    # There is nothing to report from a trail that does not exist yet.
-    log = Log(settings.audit_url, create=False)
-    template = settings.report_template
-    layout = read_template(template) if form == "html" and template is not None else None
-    session = begin_configured_session(log, settings)
-    opened = open_study(session, study)
-    maps = remake_heatmaps(open_assistant(settings, session), opened) if heatmaps else None
-    composed = compose(session, opened, heatmaps=maps)
-    issued = issue(session, composed, form, template=layout)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_bytes(issued.content)
-    except OSError as error:
-        raise typer.BadParameter(
-            f"{out} cannot be written to: {error.strerror}", param_hint="--out"
-        ) from error
-    typer.echo(f"{composed.status} report of {len(composed.statements)} answers: {out}")
-    typer.echo(f"recorded as row {issued.sequence}, SHA-256 {issued.sha256}")
+def _find(session: Session, settings: Settings, studies: Sequence[str]) -> tuple[list[StudySource], int]:
+    """Where the studies are, those of a PACS last, and how many files belong to none."""
+    paths = [Path(one) for one in studies if not one.startswith(PACS)]
+    found = find_studies(paths) if paths else None
+    sources = [] if found is None else [*found.studies]
+    for query in studies:
+        if query.startswith(PACS):
+            find_in_pacs = load_named("medvqa.batch.fetching:find_in_pacs")
+            sources += find_in_pacs(session, settings, query)
+    return sources, 0 if found is None else found.left_out
 
 
 def _summarise(console: Console, ended: Progress, batch: Batch, *, left_out: int, seconds: float) -> None:

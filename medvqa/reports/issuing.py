@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from medvqa import records
 from medvqa.errors import TemplateError
@@ -15,6 +15,7 @@ from medvqa.reports.fhir import write_fhir
 from medvqa.reports.html import write_html
 from medvqa.reports.pdf import write_pdf
 from medvqa.reports.templates import shipped_template
+from medvqa.types import ReportForm
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from medvqa.reports.templates import Template
     from medvqa.sessions import Session
 
-Form: TypeAlias = Literal["html", "pdf", "json", "fhir-r4", "fhir-r5"]
+Form: TypeAlias = ReportForm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
