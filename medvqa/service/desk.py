@@ -22,6 +22,7 @@ from medvqa.prompts import clean_question
 from medvqa.records import Prompt, record
 from medvqa.service.problems import RequestError
 from medvqa.service.recalling import Recall
+from medvqa.service.turns import TOGETHER, Came
 from medvqa.stopping import require_running
 from medvqa.study import Limits, read_study
 from medvqa.types import Answer
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from medvqa.models.base import VisionLanguageModel
     from medvqa.service.callers import Caller
     from medvqa.service.metrics import Metrics
-    from medvqa.service.turns import Came
     from medvqa.settings import Settings
     from medvqa.types import HeatmapMethod, Study, WindowName
 
@@ -72,6 +72,8 @@ class Desk:
     def __init__(self, model: VisionLanguageModel, *, log: Log, settings: Settings, metrics: Metrics) -> None:
         self.log = log
         self._model = model
+        if is_open(model):
+            model.images_together = TOGETHER
         self._settings = settings
         self._metrics = metrics
         self._recall = Recall()

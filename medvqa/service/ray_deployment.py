@@ -38,6 +38,7 @@ from medvqa.service.rates import Rates
 from medvqa.service.reading_requests import uploaded
 from medvqa.service.routing import Service
 from medvqa.service.running import Certificate, listen, run
+from medvqa.service.turns import TOGETHER
 from medvqa.sessions import begin_configured_session
 
 if TYPE_CHECKING:
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from medvqa.settings import Settings
     from medvqa.types import HeatmapMethod, WindowName
 
-_TOGETHER = 16
 _OBJECT_STORE_BYTES = 256 << 20
 """Of Ray, where it is started here: what is sent lies there between this process and a replica."""
 
@@ -95,7 +95,7 @@ class Replica:
         """What the model says to words without an image, as JSON."""
         return await self._take(words)
 
-    @serve.batch(max_batch_size=_TOGETHER, batch_wait_timeout_s=0.0)
+    @serve.batch(max_batch_size=TOGETHER, batch_wait_timeout_s=0.0)
     async def _take(self, batch: list[Posed | Words]) -> list[Came | Failed]:
         """What waited while the batch before was answered."""
         came = await asyncio.to_thread(self._desk.take, batch)

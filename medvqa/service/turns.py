@@ -21,7 +21,7 @@ Came = dict[str, Any]
 """What came of it, as JSON."""
 Ask = Callable[[Sequence[Put]], Sequence[Came | Exception]]
 
-_TOGETHER = 16
+TOGETHER = 16
 """At most in one batch, so that the first of it does not wait long for the last."""
 
 
@@ -86,7 +86,7 @@ class Turns(Generic[Put]):
         with self._changed:
             while True:
                 self._changed.wait_for(lambda: self._waiting or self._closed)
-                taken = [self._waiting.popleft() for _ in range(min(_TOGETHER, len(self._waiting)))]
+                taken = [self._waiting.popleft() for _ in range(min(TOGETHER, len(self._waiting)))]
                 self._on_waiting(len(self._waiting))
                 batch = [one for one in taken if one[1].set_running_or_notify_cancel()]
                 if batch or (self._closed and not self._waiting):
