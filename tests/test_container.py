@@ -201,16 +201,15 @@ def test_what_the_image_does_works_in_an_empty_folder(place: Path) -> None:
         ran = subprocess.run(ask, cwd=place, env=environment, capture_output=True, text=True, **UNPRIVILEGED)
         assert ran.returncode == 7, ran.stderr
         (place / "password").write_text(PASSWORD)
-        check_screens(screens, entrypoint, environment, place)
+        check_health(screens, entrypoint, environment, place)
+        check_health(OWN["service"], entrypoint, environment, place)
 
 
-def check_screens(
-    screens: dict[str, Any], entrypoint: Path, environment: dict[str, str], place: Path
-) -> None:
-    """Start them by compose's own command, and ask its own health check."""
-    known, port = option(screens["command"], "--port"), str(free_port())
-    command = [{known: port, "0.0.0.0": "127.0.0.1"}.get(word, word) for word in screens["command"]]  # noqa: S104
-    probe = [word.replace(f":{known}/", f":{port}/") for word in screens["healthcheck"]["test"][1:]]
+def check_health(service: dict[str, Any], entrypoint: Path, environment: dict[str, str], place: Path) -> None:
+    """Start it by compose's own command, and ask its own health check."""
+    known, port = option(service["command"], "--port"), str(free_port())
+    command = [{known: port, "0.0.0.0": "127.0.0.1"}.get(word, word) for word in service["command"]]  # noqa: S104
+    probe = [word.replace(f":{known}/", f":{port}/") for word in service["healthcheck"]["test"][1:]]
     with (place / "log").open("wb") as log:
         started = subprocess.Popen(
             [entrypoint, *command], cwd=place, env=environment, stdout=log, stderr=log, **UNPRIVILEGED
