@@ -152,7 +152,7 @@ def kill_and_resume(place: Place, kills: int, rng: random.Random) -> dict[str, o
     killed: Counter[str] = Counter()
     process = place.start()
     while sum(killed.values()) < kills and process.poll() is None:
-        time.sleep(rng.uniform(0.5, 6.0))
+        time.sleep(rng.uniform(5, 70))  # it takes about 40 s until the first study is done
         kind = "driver" if sum(killed.values()) % 2 == 0 else "actor"
         if kind == "driver":
             process.kill()
@@ -232,7 +232,7 @@ def main() -> None:
         }
     if kills:
         with tempfile.TemporaryDirectory() as folder:
-            told |= kill_and_resume(Place(Path(folder), studies), kills, random.Random(2026))  # noqa: S311
+            told |= kill_and_resume(Place(Path(folder), 40 * kills), kills, random.Random(2026))  # noqa: S311
     if many:
         with tempfile.TemporaryDirectory() as folder:
             told |= measure_memory(Place(Path(folder), many))
