@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pyarrow.parquet as pq
 import pytest
+from orthanc import PASSWORD, Orthanc
 
 from audit import Log
 from audit.actions import Action
@@ -44,9 +45,9 @@ class Command:
             "HF_HUB_OFFLINE": "1",
         }
 
-    def start(self, *options: str) -> subprocess.Popen[str]:
-        """Begin."""
-        command = [sys.executable, "-m", "medvqa", "report", str(self.place / "in"), *options]
+    def start(self, *options: str, studies: str | None = None) -> subprocess.Popen[str]:
+        """Begin, with the folder of studies or whatever else is named."""
+        command = [sys.executable, "-m", "medvqa", "report", studies or str(self.place / "in"), *options]
         command += ["--questions", str(self.place / "questions.txt"), "--out", str(self.place / "out")]
         command += ["--together", "2"]
         started = subprocess.Popen(
@@ -61,9 +62,9 @@ class Command:
             started.kill()
             started.wait()
 
-    def run(self, *options: str) -> tuple[int, str]:
+    def run(self, *options: str, studies: str | None = None) -> tuple[int, str]:
         """To the end: exit code and output."""
-        started = self.start(*options)
+        started = self.start(*options, studies=studies)
         output, _ = started.communicate(timeout=280)
         return started.returncode, output
 
@@ -144,6 +145,28 @@ def test_one_bad_study_stops_no_other_and_is_named(command: Command, tmp_path: P
     rows = {row["status"]: row for row in pq.read_table(tmp_path / "out" / "studies.parquet").to_pylist()}
     assert rows["refused"]["refused"] == len(QUESTIONS)
     assert "broken.dcm" in rows["failed"]["reason"]
+
+
+def test_studies_of_a_pacs_query_are_fetched_asked_and_let_go(
+    command: Command, orthanc: Orthanc, tmp_path: Path
+) -> None:
+    for file in (*tmp_path.glob("in/case-0/*"), *tmp_path.glob("in/case-1/*")):
+        orthanc.upload(file.read_bytes())
+    (tmp_path / "medvqa.toml").write_text(orthanc.settings())
+    command.environment |= {
+        "MEDVQA_CONFIG": str(tmp_path / "medvqa.toml"),
+        "MEDVQA_PACS_WEB_PASSWORD": PASSWORD,
+    }
+    code, output = command.run(studies="pacs:web?modality=MR")
+    assert code == 0, output
+    assert "2 of 2 studies answered" in output.replace("\n", " ")
+    assert len(command.answered()) == 2 * len(QUESTIONS)
+    assert not [*(tmp_path / "out" / "incoming").iterdir()]
+    sources = pq.read_table(tmp_path / "out" / "studies.parquet").to_pylist()
+    assert {row["source"] for row in sources} == {f"pacs:web {row['study_instance_uid']}" for row in sources}
+    code, output = command.run(studies="pacs:web?name=x")
+    assert code == BatchError.exit_code
+    assert "a query of a PACS is" in output
 
 
 def test_without_a_model_nothing_is_asked(command: Command, tmp_path: Path) -> None:

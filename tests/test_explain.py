@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import audit
 import medvqa
-from medvqa import assistant as assistant_module
+from medvqa import asking
 from medvqa.assistant import Assistant
 from medvqa.cli import app
 from medvqa.errors import QuestionError
@@ -57,7 +57,7 @@ def graded(monkeypatch: pytest.MonkeyPatch) -> None:
     def give(_model: Any, _image: Any, _question: str, _said: Any, heatmap: Any, **_: Any) -> Any:
         return replace(heatmap, grade=grade("good" if heatmap.method == "attention" else "chance"))
 
-    monkeypatch.setattr(assistant_module, "with_grade", give)
+    monkeypatch.setattr(asking, "with_grade", give)
 
 
 def run(*arguments: object) -> Any:
@@ -148,7 +148,7 @@ def test_a_map_that_is_chance_is_drawn_in_the_picture_as_the_bare_image(
 
         return replace(heatmap, grade=grade(next(levels)))
 
-    monkeypatch.setattr(assistant_module, "with_grade", give)
+    monkeypatch.setattr(asking, "with_grade", give)
     reds: list[int] = []
     for number in (1, 2):
         explanation = medvqa.explain(study, QUESTION, assistant=assistant, methods=["attention"])

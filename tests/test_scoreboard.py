@@ -45,10 +45,10 @@ class Photometer:
     modalities: frozenset[str] = frozenset()
     calibration = None
 
-    def generate_many(self, image: Image, questions: Sequence[str]) -> list[Generation]:
-        if any(len(question) > 100 for question in questions):
+    def generate_many(self, asked: Sequence[tuple[Image, str]]) -> list[Generation]:
+        if any(len(question) > 100 for _, question in asked):
             raise QuestionError("too long")
-        return [self._say(image) for _ in questions]
+        return [self._say(image) for image, _ in asked]
 
     def answer_many(self, images: Sequence[Image], questions: Sequence[str]) -> list[str]:
         if any(len(question) > 100 for question in questions):

@@ -20,7 +20,7 @@ from medvqa.errors import MedvqaError, RecordError
 
 COMMANDS = {
     "addendum": ("medvqa.cli.review:addendum", "Add to a signed answer."),
-    "align": ("medvqa.cli.align:align", "Let a composed model's bridge learn what sentences say of images."),
+    "align": ("medvqa.cli.align:align", "Let a composed model's bridge learn from images and sentences."),
     "ask": ("medvqa.cli.ask:ask", "Ask a question about a study."),
     "audit": ("medvqa.cli.audit:app", "List, show and verify what the audit trail recorded."),
     "calibrate": ("medvqa.cli.calibrate:calibrate", "Measure what a model's confidence is worth."),
@@ -38,7 +38,7 @@ COMMANDS = {
     "push": ("medvqa.cli.push:push_files", "Send DICOM files to a PACS."),
     "report": (
         "medvqa.cli.report:report",
-        "Report on a study's answers; or ask many studies, and report on each.",
+        "Report on a study's answers, or ask many and report on each.",
     ),
     "results": ("medvqa.cli.results:results", "Write a study's answers as DICOM objects for a PACS."),
     "review": ("medvqa.cli.review:review", "Agree with a recorded answer, amend or reject it."),
