@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from medvqa.errors import DicomError
 from medvqa.question_sets import images_asked_about
+from medvqa.reading.stories import find_same
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from medvqa.question_sets import QuestionSet
-    from medvqa.types import HeatmapMethod, Study
+    from medvqa.reading.stories import Story
+    from medvqa.types import HeatmapMethod, ModelIdentity, Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,3 +36,18 @@ def inquiries_of(questions: QuestionSet, study: Study) -> list[Inquiry]:
         for number in images_asked_about(question, study)
     ]
     return sorted(inquiries, key=lambda inquiry: inquiry.image_number)
+
+
+def find_answer(inquiry: Inquiry, stories: Sequence[Story], model: ModelIdentity) -> Story | None:
+    """The answer that a model gave to an inquiry; None where there is none, or no image to be decoded.
+
+    Args:
+        inquiry: About a study.
+        stories: Of that study.
+        model: That would be asked.
+    """
+    try:
+        image = inquiry.study.images[inquiry.image_number - 1]
+    except DicomError:
+        return None
+    return find_same(stories, image, inquiry.question, model)

@@ -12,17 +12,16 @@ from audit import Log
 from medvqa.asking import Refusal
 from medvqa.assistant import Assistant
 from medvqa.batch.preparing import FailedStudy, PreparedStudy
-from medvqa.errors import CancelledError, DicomError, RecordError
+from medvqa.errors import CancelledError, RecordError
+from medvqa.inquiries import find_answer
 from medvqa.models.base import is_open
 from medvqa.opening import named_model, open_model
-from medvqa.reading.stories import find_same, read_stories
+from medvqa.reading.stories import read_stories
 from medvqa.records import open_study, record
 from medvqa.reports import remake_heatmaps
 
 if TYPE_CHECKING:
     from medvqa.batch.sources import StudySource
-    from medvqa.inquiries import Inquiry
-    from medvqa.reading.stories import Story
     from medvqa.settings import Settings
     from medvqa.types import Answer, Heatmap, Study
 
@@ -127,15 +126,9 @@ class StudyAnswerer:
         stories = read_stories(self._assistant.audit, study=prepared.study.study_instance_uid)
         if not stories:
             return [None] * len(prepared.inquiries)
-        return [self._find_answer(inquiry, stories) for inquiry in prepared.inquiries]
-
-    def _find_answer(self, inquiry: Inquiry, stories: Sequence[Story]) -> str | None:
-        try:
-            image = inquiry.study.images[inquiry.image_number - 1]
-        except DicomError:
-            return None
-        found = find_same(stories, image, inquiry.question, self._assistant.model.identity)
-        return None if found is None else found.answer_id
+        model = self._assistant.model.identity
+        found = [find_answer(inquiry, stories, model) for inquiry in prepared.inquiries]
+        return [None if story is None else story.answer_id for story in found]
 
     def _gather(self, prepared: PreparedStudy, ends: Sequence[str | Answer | Refusal]) -> AnsweredStudy:
         """`ends` are ids of answers that were known, or what came of asking."""

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from medvqa import records
 from medvqa.asking import Refusal
 from medvqa.dicom_out import describe_objects, make_objects
-from medvqa.errors import DicomError, GateError, ModelError, ReviewError
-from medvqa.inquiries import inquiries_of
+from medvqa.errors import GateError, ModelError, ReviewError
+from medvqa.inquiries import find_answer, inquiries_of
 from medvqa.pacs.instances import keep
-from medvqa.reading.stories import find_same, read_stories
+from medvqa.reading.stories import read_stories
 from medvqa.reports import compose
 from medvqa.stopping import require_running
 from medvqa.types import Answer
@@ -65,7 +65,10 @@ def answer_study(desk: Desk, study_instance_uid: str) -> Answered:
     assistant, place = desk.assistant, desk.inbox.place(study_instance_uid)
     study = assistant.open_study(place)
     stories = read_stories(assistant.audit, study=study.study_instance_uid)
-    asked = [(one, _told(assistant, stories, one)) for one in inquiries_of(desk.questions, study)]
+    asked = [
+        (one, find_answer(one, stories, assistant.model.identity))
+        for one in inquiries_of(desk.questions, study)
+    ]
     came = assistant.ask_all([inquiry for inquiry, story in asked if story is None])
     refused = tuple(one.reason for one in came if isinstance(one, Refusal))
     heatmaps = {one.answer_id: one.heatmap for one in came if isinstance(one, Answer) and one.heatmap}
@@ -96,15 +99,6 @@ def _make_results(desk: Desk, place: Path, study: Study, heatmaps: Mapping[str, 
     records.record(assistant.audit, entry)
     for one in new:
         keep(one.to_bytes(), desk.inbox.path_of_result(uid, one.sop_instance_uid))
-
-
-def _told(assistant: Assistant, stories: list[Story], inquiry: Inquiry) -> Story | None:
-    """The answer that the trail holds to an inquiry; None where it is to be asked."""
-    try:
-        image = inquiry.study.images[inquiry.image_number - 1]
-    except DicomError:
-        return None  # asking says so, and records it
-    return find_same(stories, image, inquiry.question, assistant.model.identity)
 
 
 def _explained_anew(assistant: Assistant, inquiry: Inquiry, story: Story) -> Mapping[str, Heatmap]:
