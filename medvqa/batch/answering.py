@@ -83,6 +83,8 @@ class StudyAnswerer:
         Raises:
             RecordError: If the trail did not take an event.
         """
+        if not prepared:
+            return []
         try:
             return [*self._answer(prepared)]
         except (RecordError, CancelledError):
