@@ -211,7 +211,7 @@ def measure_memory(place: Place) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few studies, two kills")
-    parser.add_argument("--studies", type=int, default=200, help="for the ratio")
+    parser.add_argument("--studies", type=int, default=200, help="for the ratio; 0 leaves it out, as below")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--memory", type=int, default=2000, help="studies while memory is measured")
     options = parser.parse_args()
@@ -219,23 +219,28 @@ def main() -> None:
     if options.quick:
         studies, kills, many = 16, 2, 40
     told: dict[str, object] = {"studies": studies, "questions": len(QUESTIONS)}
-    with tempfile.TemporaryDirectory() as folder:
-        place = Place(Path(folder), studies)
-        peer, peer_loop, said = run_peer(place)
-        ours, ours_steady, answers = run_ours(place)
-        print(f"pipeline: {peer:.1f} s in all, {peer_loop:.1f} s of its loop")
-        print(f"medvqa report: {ours:.1f} s in all, {ours_steady:.1f} s at its steady rate")
-        told |= {
-            "faster_in_all": round(peer / ours, 2),
-            "faster_at_steady_rate": round(peer_loop / ours_steady, 2),
-            "answers_identical": answers == said,
-        }
+    if studies:
+        with tempfile.TemporaryDirectory() as folder:
+            place = Place(Path(folder), studies)
+            peer, peer_loop, said = run_peer(place)
+            ours, ours_steady, answers = run_ours(place)
+            print(f"pipeline: {peer:.1f} s in all, {peer_loop:.1f} s of its loop")
+            print(f"medvqa report: {ours:.1f} s in all, {ours_steady:.1f} s at its steady rate")
+            told |= {
+                "faster_in_all": round(peer / ours, 2),
+                "faster_at_steady_rate": round(peer_loop / ours_steady, 2),
+                "answers_identical": answers == said,
+            }
     if kills:
         with tempfile.TemporaryDirectory() as folder:
-            told |= kill_and_resume(Place(Path(folder), 40 * kills), kills, random.Random(2026))  # noqa: S311
+            came = kill_and_resume(Place(Path(folder), 40 * kills), kills, random.Random(2026))  # noqa: S311
+            print(came, flush=True)
+            told |= came
     if many:
         with tempfile.TemporaryDirectory() as folder:
-            told |= measure_memory(Place(Path(folder), many))
+            came = measure_memory(Place(Path(folder), many))
+            print(came, flush=True)
+            told |= came
     print(json.dumps(told))
 
 
