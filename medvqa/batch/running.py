@@ -108,7 +108,7 @@ def _plan(batch: Batch, sources: Sequence[StudySource]) -> ray.data.Dataset:
     context.execution_options.preserve_order = False
     resources: Any = ray.cluster_resources()
     cores, gpus = max(1, int(resources.get("CPU", 1))), int(resources.get("GPU", 0))
-    actors = batch.actors or gpus or cores
+    actors = min(batch.actors or gpus or cores, -(-len(sources) // batch.together))
     dumped = dump(batch)
     model_share, beside = _share_cores(cores, actors, gpus=gpus)
     stream = ray.data.from_items(
