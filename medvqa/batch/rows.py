@@ -6,6 +6,8 @@ from typing import Any
 
 import ray.cloudpickle
 
+BROKEN = "broken"
+"""Status in place of a study's where the batch cannot go on."""
 COLUMN = "study"
 """Holds a study: its source, then what each step made of it."""
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 from medvqa.batch.folder import BatchFolder
 from medvqa.batch.plan import Batch, Progress
 from medvqa.batch.tables import write_tables
-from medvqa.errors import BatchError, MedvqaError
+from medvqa.errors import BatchError
 
 try:
     import ray
     from ray.data import ActorPoolStrategy, DataContext
     from ray.exceptions import RayError
 
-    from medvqa.batch.rows import as_row, dump
+    from medvqa.batch.rows import BROKEN, COLUMN, as_row, dump, load
 except ImportError as error:
     raise BatchError("batches need Ray Data; install it with pip install 'medvqa[batch]'") from error
 
@@ -95,9 +95,14 @@ def _stream(batch: Batch, sources: Sequence[StudySource]) -> Iterator[str]:
     _start(batch.address)
     try:
         for row in _plan(batch, sources).iter_rows():
+            if row["status"] == BROKEN:
+                raise load(row[COLUMN])
             yield str(row["status"])
     except RayError as error:
-        raise _understand(error) from error
+        raise BatchError(
+            f"a process of the batch broke ({type(error).__name__}); repeat the command, which goes on where "
+            "it stopped"
+        ) from error
     finally:
         ray.shutdown()
 
@@ -175,7 +180,7 @@ def _start(address: str | None) -> None:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     # A process that read studies writes reports later, rather than a new one that imports all libraries anew.
     os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "600000")
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     try:
         ray.init(
             address=address or "local",
@@ -189,16 +194,3 @@ def _start(address: str | None) -> None:
             if address is None
             else f"no Ray cluster answers at {address}; start one with ray start, or leave --address out"
         ) from error
-
-
-def _understand(error: BaseException) -> MedvqaError:
-    """What a process of Ray raised, or that it broke."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, MedvqaError):
-            return cause
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    return BatchError(
-        f"a process of the batch broke ({type(error).__name__}); repeat the command, which goes on where it "
-        "stopped"
-    )
