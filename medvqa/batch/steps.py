@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 
 BREAKING = (MedvqaError, AuditError)
-"""What ends a batch: the trail takes nothing, a model cannot be loaded. It goes through the steps instead of a
-study, since Ray loses what an error said that breaks one of its processes."""
+"""What ends a batch: the trail takes nothing, or a model cannot be loaded. It goes through the steps in place
+of a study, since Ray loses what an error said that breaks one of its processes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -179,6 +179,7 @@ def run_replicas(
     threads = settings.threads or max(1, processors // replicas)
     if address is None:
         ray.init(
+            "local",  # or it would join whatever cluster runs on this machine
             num_cpus=max(processors, replicas + 1),
             object_store_memory=_OBJECT_STORE_BYTES,
             include_dashboard=False,
