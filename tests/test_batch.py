@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import zipfile
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from pydicom import dcmread
 from ray import cloudpickle
+from rich.console import Console
 
 from audit import Log
 from audit.actions import Action
@@ -19,7 +21,9 @@ from medvqa.batch.answering import AnsweredStudy, StudyAnswerer
 from medvqa.batch.folder import BatchFolder
 from medvqa.batch.preparing import FailedStudy, PreparedStudy, prepare_study
 from medvqa.batch.reporting import finish_study
+from medvqa.batch.plan import Progress
 from medvqa.batch.tables import write_tables
+from medvqa.cli.progress import follow_batch
 from medvqa.errors import BatchError, DicomError
 from medvqa.question_sets import QuestionSet, SetQuestion
 from medvqa.sessions import begin_configured_session, join_session
@@ -232,3 +236,18 @@ def test_an_outcome_is_there_wholly_or_not_at_all(tmp_path: Path) -> None:
 def test_a_batch_is_what_it_says(tmp_path: Path, settings: Settings) -> None:
     batch = Batch(settings=settings, questions=QUESTIONS, folder=tmp_path)
     assert pickle.loads(pickle.dumps(batch)) == batch  # noqa: S301
+
+
+def test_the_time_left_is_told_without_what_the_start_took() -> None:
+    clock, out = [0.0], io.StringIO()
+    console = Console(file=out, width=100, get_time=lambda: clock[0])
+    with follow_batch(console) as show:
+        for at, done in ((0.0, 300), (60.0, 301), (70.0, 341), (80.0, 381), (81.0, 385)):
+            clock[0] = at
+            show(Progress(total=501, done=done, answered=done, refused=0, failed=0))
+    assert out.getvalue().splitlines() == [
+        "300 of 501 studies, 0 failed; starting",
+        "301 of 501 studies, 0 failed; starting",
+        "341 of 501 studies, 0 failed; 4.0 a second, 40 s left",
+        "381 of 501 studies, 0 failed; 4.0 a second, 30 s left",
+    ]

@@ -1,6 +1,5 @@
 """How far along a long command is, on stderr."""
 
-import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
@@ -22,7 +21,7 @@ def show_progress() -> Progress:
 @contextmanager
 def follow_batch(console: Console) -> Generator[Callable[[batch.Progress], None]]:
     """A bar with rate and time left, or lines where the output is no terminal; yields what it is told by."""
-    started, earlier, told = time.monotonic(), 0, 0.0
+    told = float("-inf")
     bar = Progress(
         TextColumn("studies"),
         BarColumn(),
@@ -35,26 +34,22 @@ def follow_batch(console: Console) -> Generator[Callable[[batch.Progress], None]
     task = bar.add_task("studies", total=None, rate="starting")
 
     def show(now: batch.Progress) -> None:
-        nonlocal earlier, told
-        if told == 0.0:
-            earlier = now.done
-        elapsed = time.monotonic() - started
-        rate = _describe_rate(now.done - earlier, now.total - now.done, elapsed)
-        bar.update(task, completed=now.done, total=now.total, rate=rate)
-        if not console.is_terminal and (told == 0.0 or elapsed - told >= _LINE_EVERY_S):
+        nonlocal told
+        bar.update(task, completed=now.done, total=now.total)
+        rate = _describe_rate(bar.tasks[0].speed, now.total - now.done)
+        bar.update(task, rate=rate)
+        if not console.is_terminal and console.get_time() - told >= _LINE_EVERY_S:
             console.print(f"{now.done} of {now.total} studies, {now.failed} failed; {rate}")
-        told = told if told and elapsed - told < _LINE_EVERY_S else elapsed
+            told = console.get_time()
 
     with bar:
         yield show
 
 
-def _describe_rate(done: int, left: int, seconds: float) -> str:
-    if not done:
+def _describe_rate(speed: float | None, left: int) -> str:
+    """`speed` in studies a second, of the last half minute: the start of all processes is no part of it."""
+    if not speed:
         return "starting"
-    rate = done / seconds
-    return (
-        f"{rate:.1f} a second, {left / rate:.0f} s left"
-        if rate >= 1
-        else (f"{60 * rate:.1f} a minute, {left / rate / 60:.0f} min left")
-    )
+    if speed >= 1:
+        return f"{speed:.1f} a second, {left / speed:.0f} s left"
+    return f"{60 * speed:.1f} a minute, {left / speed / 60:.0f} min left"

@@ -62,6 +62,8 @@ def _encode(image: Image, pixels: NDArray[np.uint8]) -> bytes:
     rows, columns = image.shape
     height, width = rows * down / min(down, across), columns * across / min(down, across)
     scale = min(1.0, LONGEST / max(height, width))
+    resized = picture.resize((max(1, round(width * scale)), max(1, round(height * scale))))
     out = io.BytesIO()
-    picture.resize((max(1, round(width * scale)), max(1, round(height * scale)))).save(out, format="PNG")
+    # Beyond 3, radiographs get no smaller, and take twice the time.
+    resized.save(out, format="PNG", compress_level=3)
     return out.getvalue()

@@ -27,7 +27,7 @@ class Service:
     rates: Rates
     answering: Answering
     jobs: JobRunner | None
-    """None where answers come from replicas: jobs are then done by `medvqa batch` or by another server."""
+    """None where answers come from replicas: jobs are then sent to a server of one model."""
     metrics: Metrics
 
 
