@@ -19,9 +19,9 @@ from audit.actions import Action
 from medvqa.batch import Batch, StudySource, find_studies
 from medvqa.batch.answering import AnsweredStudy, StudyAnswerer
 from medvqa.batch.folder import BatchFolder
+from medvqa.batch.plan import Progress
 from medvqa.batch.preparing import FailedStudy, PreparedStudy, prepare_study
 from medvqa.batch.reporting import finish_study
-from medvqa.batch.plan import Progress
 from medvqa.batch.tables import write_tables
 from medvqa.cli.progress import follow_batch
 from medvqa.errors import BatchError, DicomError

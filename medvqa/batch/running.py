@@ -111,6 +111,7 @@ def _plan(batch: Batch, sources: Sequence[StudySource]) -> ray.data.Dataset:
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.preserve_order = False
+    context.memory_usage_poll_interval_s = None  # each look takes 20 ms, every second, in every process
     resources: Any = ray.cluster_resources()
     cores, gpus = max(1, int(resources.get("CPU", 1))), int(resources.get("GPU", 0))
     actors = min(batch.actors or gpus or cores, -(-len(sources) // batch.together))
