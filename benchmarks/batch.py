@@ -239,7 +239,7 @@ def main() -> None:
             }
     if kills:
         with tempfile.TemporaryDirectory() as folder:
-            came = kill_and_resume(Place(Path(folder), 40 * kills), kills, random.Random(2026))  # noqa: S311
+            came = kill_and_resume(Place(Path(folder), 60 * kills), kills, random.Random(2026))  # noqa: S311
             print(came, flush=True)
             told |= came
     if many:
