@@ -18,13 +18,16 @@ from audit import Log
 from audit.actions import Action
 from medvqa.batch import Batch, StudySource, find_studies
 from medvqa.batch.answering import AnsweredStudy, StudyAnswerer
+from medvqa.batch.fetching import fetch
 from medvqa.batch.folder import BatchFolder
 from medvqa.batch.plan import Progress
 from medvqa.batch.preparing import FailedStudy, PreparedStudy, prepare_study
 from medvqa.batch.reporting import finish_study
+from medvqa.batch.rows import COLUMN, as_row, dump, load
+from medvqa.batch.steps import read, report
 from medvqa.batch.tables import write_tables
 from medvqa.cli.progress import follow_batch
-from medvqa.errors import BatchError, DicomError
+from medvqa.errors import BatchError, DicomError, PacsError
 from medvqa.question_sets import QuestionSet, SetQuestion
 from medvqa.sessions import begin_configured_session, join_session
 from medvqa.settings import Settings
@@ -251,3 +254,16 @@ def test_the_time_left_is_told_without_what_the_start_took() -> None:
         "341 of 501 studies, 0 failed; 4.0 a second, 40 s left",
         "381 of 501 studies, 0 failed; 4.0 a second, 30 s left",
     ]
+
+
+def test_what_ends_a_batch_goes_through_its_steps_in_its_own_words(
+    tmp_path: Path, settings: Settings
+) -> None:
+    begin_configured_session(Log(settings.audit_url), settings)
+    batch = dump(Batch(settings=settings, questions=QUESTIONS, folder=tmp_path / "out"))
+    BatchFolder(path=tmp_path / "out").begin({})
+    row = as_row(StudySource(paths=(), study_instance_uid="1.2.3", node="gone"))
+    for step in (fetch, read, report):
+        row = step(row, batch)
+    with pytest.raises(PacsError, match="gone"):
+        raise load(row[COLUMN])

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from medvqa.batch.preparing import FailedStudy
-from medvqa.batch.rows import COLUMN, as_row, load
 from medvqa.batch.sources import PACS, StudySource
-from medvqa.batch.steps import open_place
+from medvqa.batch.steps import step
 from medvqa.errors import BatchError, DicomError, PacsError
 from medvqa.pacs.finding import find
 from medvqa.pacs.pulling import pull
@@ -23,6 +22,7 @@ from medvqa.pacs_nodes import PacsNode, named_node
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from medvqa.batch.steps import Place
     from medvqa.sessions import Session
     from medvqa.settings import Settings
 
@@ -65,14 +65,13 @@ def find_in_pacs(session: Session, settings: Settings, query: str) -> list[Study
     return [StudySource(paths=(), study_instance_uid=one.study_instance_uid, node=name) for one in found]
 
 
-def fetch(row: dict[str, Any], batch: bytes) -> dict[str, Any]:
+@step
+def fetch(source: StudySource, place: Place) -> StudySource | FailedStudy:
     """Fetch a study that is in a PACS, before it is read; any other passes through."""
-    place = open_place(batch)
-    source: StudySource = load(row[COLUMN])
     if source.node is None or source.study_instance_uid is None:
-        return row
+        return source
     node = named_node(place.batch.settings.pacs, source.node)
-    return as_row(_fetch(place.session, node, source, place.folder.incoming))
+    return _fetch(place.session, node, source, place.folder.incoming)
 
 
 def _fetch(session: Session, node: PacsNode, source: StudySource, folder: Path) -> StudySource | FailedStudy:

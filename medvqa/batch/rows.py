@@ -6,10 +6,8 @@ from typing import Any
 
 import ray.cloudpickle
 
-BROKEN = "broken"
-"""Status in place of a study's where the batch cannot go on."""
 COLUMN = "study"
-"""Holds a study: its source, then what each step made of it."""
+"""Holds a study: its source, then what each step made of it, its status at last; or what ends the batch."""
 
 
 def as_row(study: object) -> dict[str, Any]:

@@ -20,7 +20,7 @@ try:
     from ray.data import ActorPoolStrategy, DataContext
     from ray.exceptions import RayError
 
-    from medvqa.batch.rows import BROKEN, COLUMN, as_row, dump, load
+    from medvqa.batch.rows import COLUMN, as_row, dump, load
 except ImportError as error:
     raise BatchError("batches need Ray Data; install it with pip install 'medvqa[batch]'") from error
 
@@ -95,9 +95,10 @@ def _stream(batch: Batch, sources: Sequence[StudySource]) -> Iterator[str]:
     _start(batch.address)
     try:
         for row in _plan(batch, sources).iter_rows():
-            if row["status"] == BROKEN:
-                raise load(row[COLUMN])
-            yield str(row["status"])
+            ended = load(row[COLUMN])
+            if isinstance(ended, Exception):
+                raise ended
+            yield ended
     except RayError as error:
         raise BatchError(
             f"a process of the batch broke ({type(error).__name__}); repeat the command, which goes on where "

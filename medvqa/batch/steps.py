@@ -17,12 +17,15 @@ from medvqa.batch.answering import StudyAnswerer
 from medvqa.batch.folder import BatchFolder
 from medvqa.batch.preparing import FailedStudy, PreparedStudy, prepare_study
 from medvqa.batch.reporting import finish_study
-from medvqa.batch.rows import BROKEN, COLUMN, as_row, dump, load
+from medvqa.batch.rows import COLUMN, as_row, dump, load
 from medvqa.errors import MedvqaError
 from medvqa.reports import read_template
 from medvqa.sessions import Session, join_session
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from medvqa.batch.answering import AnsweredStudy
     from medvqa.batch.plan import Batch
     from medvqa.batch.sources import StudySource
     from medvqa.reports import Template
@@ -59,30 +62,40 @@ def open_place(batch: bytes) -> Place:
     )
 
 
-def read(row: dict[str, Any], batch: bytes) -> dict[str, Any]:
+def step(work: Callable[[Any, Place], object]) -> Callable[[dict[str, Any], bytes], dict[str, Any]]:
+    """Make a function of what a row holds a step: what ends the batch goes through it, whoever raised it."""
+
+    def take(row: dict[str, Any], batch: bytes) -> dict[str, Any]:
+        came = load(row[COLUMN])
+        if isinstance(came, Exception):
+            return row
+        try:
+            return as_row(work(came, open_place(batch)))
+        except BREAKING as error:
+            return as_row(error)
+
+    return take
+
+
+@step
+def read(source: StudySource | FailedStudy, place: Place) -> PreparedStudy | FailedStudy:
     """Read a study and decode what is asked about; one that failed before passes through."""
-    source: StudySource | FailedStudy = load(row[COLUMN])
     if isinstance(source, FailedStudy):
-        return row
-    try:
-        place = open_place(batch)
-        return as_row(prepare_study(place.session, source, place.batch.questions))
-    except BREAKING as error:
-        return as_row(error)
+        return source
+    return prepare_study(place.session, source, place.batch.questions)
 
 
 class Answerer:
     """Answers what is asked about several studies: a process of Ray that holds the model."""
 
-    _problem: Exception | None = None
-
     def __init__(self, batch: bytes, threads: int) -> None:
         """`threads` of the processor, for this process alone."""
+        self._answerer: StudyAnswerer | Exception
         try:
             opened = open_place(batch).batch
             self._answerer = StudyAnswerer(opened.settings, threads=threads, studies=opened.together)
         except BREAKING as error:
-            self._problem = error
+            self._answerer = error
 
     def __call__(self, rows: dict[str, Any]) -> dict[str, Any]:
         """Take and give columns; what failed before passes through."""
@@ -92,8 +105,8 @@ class Answerer:
         return {COLUMN: ended}
 
     def _answer(self, came: list[Any]) -> list[Any]:
-        if self._problem is not None:
-            return [self._problem] * len(came)
+        if isinstance(self._answerer, Exception):
+            return [self._answerer] * len(came)
         others = [one for one in came if not isinstance(one, PreparedStudy)]
         try:
             return [*others, *self._answerer.answer([one for one in came if isinstance(one, PreparedStudy)])]
@@ -101,16 +114,10 @@ class Answerer:
             return [error] * len(came)
 
 
-def report(row: dict[str, Any], batch: bytes) -> dict[str, Any]:
-    """Write a study's reports; what is left of it is how it ended, or why the batch cannot go on."""
-    ended: Any = load(row[COLUMN])
-    try:
-        if isinstance(ended, Exception):
-            raise ended
-        place = open_place(batch)
-        outcome = finish_study(
-            place.session, place.folder, ended, forms=place.batch.forms, template=place.template
-        )
-    except BREAKING as error:
-        return {"status": BROKEN, COLUMN: dump(error)}
-    return {"status": outcome["status"], COLUMN: b""}
+@step
+def report(ended: AnsweredStudy | FailedStudy, place: Place) -> str:
+    """Write a study's reports; what is left of it is its status."""
+    outcome = finish_study(
+        place.session, place.folder, ended, forms=place.batch.forms, template=place.template
+    )
+    return outcome["status"]

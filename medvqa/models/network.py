@@ -149,18 +149,16 @@ class Network:
         ]
         ends = torch.tensor([len(row) for row in rows])
         first = int(min(ends - torch.tensor([len(answer) for answer in answers]))) - 1
-        input_ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
         logits = self.module(
-            input_ids=input_ids,
+            input_ids=torch.nn.utils.rnn.pad_sequence(rows, batch_first=True),
             past_key_values=self.resume(prefixes),
             use_cache=True,
             # What comes before the first answer predicts none of its tokens.
             logits_to_keep=int(max(ends)) - first,
         ).logits
-        followed = chosen(logits, input_ids[:, first + 1 :])
         return [
-            row[end - first - 1 - len(answer) : end - first - 1].sum().item()
-            for row, end, answer in zip(followed, ends.tolist(), answers, strict=True)
+            chosen(logits[place : place + 1, : end - first], answer).sum().item()
+            for place, (end, answer) in enumerate(zip(ends.tolist(), answers, strict=True))
         ]
 
     @property
@@ -226,13 +224,8 @@ def repeated(value: Tensor, times: int) -> Tensor:
     return value.repeat(times, *[1] * (value.ndim - 1))
 
 
-def chosen(logits: Tensor, token_ids: tuple[int, ...] | Tensor) -> Tensor:
-    """Log-probabilities of the tokens that end a sequence, (batch, tokens), from its logits.
-
-    Args:
-        logits: (batch, positions, vocabulary); the last position's predict what is not there.
-        token_ids: That end every sequence, or (batch, tokens) of each.
-    """
-    answer = torch.as_tensor(token_ids, device=logits.device).expand(len(logits), -1)
-    log_probabilities = logits[:, -answer.shape[1] - 1 : -1].float().log_softmax(-1)
+def chosen(logits: Tensor, token_ids: tuple[int, ...]) -> Tensor:
+    """Log-probabilities of the tokens that end a sequence, (batch, tokens), from its logits."""
+    answer = torch.tensor(token_ids, device=logits.device).expand(len(logits), -1)
+    log_probabilities = logits[:, -len(token_ids) - 1 : -1].float().log_softmax(-1)
     return log_probabilities.gather(2, answer[..., None])[..., 0]
